@@ -1,0 +1,86 @@
+"""One Redis or a Redis Cluster behind the few calls that the cache needs.
+
+`redis://…` is one server, `redis+cluster://host:port` any node of a Cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Sequence
+from importlib import resources
+from typing import Any, cast
+
+import redis.asyncio as aioredis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError, NoScriptError, RedisError, TimeoutError
+
+from geo.station import SHARDS
+
+CLUSTER_SCHEME = "redis+cluster://"
+CONNECT_TIMEOUT_S = 2.0
+
+Argument = str | bytes | int
+
+UNREACHABLE = (ConnectionError, TimeoutError, OSError)
+__all__ = ["UNREACHABLE", "Cache", "RedisError", "Script", "read_groups"]
+
+
+class Script:
+    """A Lua file of cache/lua."""
+
+    def __init__(self, name: str) -> None:
+        self.text = resources.files("cache").joinpath("lua", f"{name}.lua").read_text()
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Cache:
+    """An async client. Replies are bytes. Errors are redis-py's own."""
+
+    def __init__(self, url: str, *, timeout_s: float | None = 5.0) -> None:
+        """`timeout_s`: how long an answer may take; None for a client of blocking reads."""
+        self.url = url
+        self.is_cluster = url.startswith(CLUSTER_SCHEME)
+        self.client: Any
+        if self.is_cluster:
+            self.client = RedisCluster.from_url(
+                "redis://" + url.removeprefix(CLUSTER_SCHEME),
+                socket_timeout=timeout_s,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                protocol=2,
+            )
+        else:
+            # No hidden retries: who calls knows whether repeating is safe, and how long there is time.
+            self.client = aioredis.Redis.from_url(
+                url,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                retry=Retry(ExponentialBackoff(), 0),
+                protocol=2,
+            )
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        """EVALSHA, loading the script where it is not known."""
+        try:
+            return await self.client.evalsha(script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self.client.eval(script.text, len(keys), *keys, *args)
+
+    async def pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        """Sends many commands at once. Their keys may belong to one shard only, so that one node answers."""
+        pipe = self.client.pipeline(transaction=False) if not self.is_cluster else self.client.pipeline()
+        for command in commands:
+            pipe.execute_command(*command)
+        return cast(list[Any], await pipe.execute())
+
+    async def call(self, *command: Argument) -> Any:
+        return await cast(Awaitable[Any], self.client.execute_command(*command))
+
+    async def close(self) -> None:
+        await self.client.aclose()
+
+
+def read_groups(cache: Cache) -> list[list[int]]:
+    """Which shards one blocking read may serve: all of them on one server, each its own on a Cluster."""
+    return [[shard] for shard in range(SHARDS)] if cache.is_cluster else [list(range(SHARDS))]

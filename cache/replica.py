@@ -1,0 +1,251 @@
+"""The replica: a World that follows Redis. Every API worker owns one; nobody else's failure stops it from answering.
+
+Loading   the head of each shard is read first, then the cells, then the stream from that head on: whatever changed while
+          the cells were read comes again, and `n` decides.
+Tailing   own reads, no consumer groups. XREAD past a trim reports nothing, so the gap check is ours: an entry must begin
+          at most right after what this replica has. A gap, or a new epoch, means: read that shard's cells again *into the
+          same world*, which goes on answering; `n` decides again, and stations that the cells no longer hold are dropped.
+Ready     once every shard has replayed to a head read after its cells.
+Promises R3 and R5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+import numpy as np
+
+from cache.client import UNREACHABLE, Cache, RedisError, read_groups
+from cache.codec import CodecError, unpack_record, unpack_records, unpack_seen, unpack_states
+from cache.keys import CONTROL, ShardKeys, seen_key
+from geo.columns import NEVER_MS
+from geo.station import SHARDS
+from geo.world import PartyClock, World
+
+log = logging.getLogger(__name__)
+
+CELLS_AT_ONCE = 64  # cells asked for in one round trip: a few hundred stations, about 5 ms of decoding
+BLOCK_MS = 1000  # longest wait of one stream read
+CONTROL_EVERY_S = 0.5  # how often the epoch pointer, TTLs and heartbeats are looked at
+PAUSE_S = (0.05, 2.0)  # first and longest pause after Redis failed
+TICK_S = 0.05  # time acts at least this often when something is due
+
+_PARTIES = msgspec.json.Decoder(dict[str, PartyClock])
+
+Clock = Callable[[], int]
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class ShardPosition:
+    """Where the replica stands in one shard."""
+
+    def __init__(self) -> None:
+        self.n = -1  # last number applied; -1: never loaded
+        self.target = NEVER_MS  # ready once n has reached this
+        self.clock_ms = 0  # database clock at which the relay last said that n was all
+        self.stale = True  # must be read from the cells again
+        self.epoch = -1  # the epoch that `n` was loaded from
+        self.suspected_n = -1  # where it stood when the relay last claimed more than the stream brought
+        self.seen_id = "0-0"  # the side stream is short: its history freshens what the cells say
+
+
+class Replica:
+    def __init__(self, url: str, world: World, now_ms: Clock = wall_ms) -> None:
+        self.world = world
+        self.now_ms = now_ms
+        self.epoch = -1
+        self.gaps = 0
+        self.applied_rows = 0
+        self.positions = [ShardPosition() for _ in range(SHARDS)]
+        self._cache = Cache(url)
+        self._reader = Cache(url, timeout_s=BLOCK_MS / 1000 + 5)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._control_read = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        return all(p.n >= p.target for p in self.positions)
+
+    @property
+    def data_clock_ms(self) -> int:
+        """Everything that the database committed before this instant (its clock) is in the world; 0: unknown."""
+        return min(p.clock_ms for p in self.positions)
+
+    async def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._follow_control()), asyncio.create_task(self._let_time_act())]
+        self._tasks += [asyncio.create_task(self._follow(group)) for group in read_groups(self._reader)]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cache.close()
+        await self._reader.close()
+
+    # -- the background tasks -----------------------------------------------------------------------------------------
+
+    async def _follow_control(self) -> None:
+        async for _ in _patiently():
+            try:
+                while True:
+                    await self._read_control()
+                    await asyncio.sleep(CONTROL_EVERY_S)
+            except (RedisError, *UNREACHABLE) as error:
+                log.warning("redis does not answer", extra={"error": type(error).__name__})
+
+    async def _read_control(self) -> None:
+        epoch, parties = await self._cache.call("HMGET", CONTROL, "epoch", "parties")
+        if parties is not None:
+            self.world.set_parties(_PARTIES.decode(parties), self.now_ms())
+        if epoch is not None and int(epoch) != self.epoch:
+            log.info("new epoch", extra={"epoch": int(epoch), "old": self.epoch})
+            self.epoch = int(epoch)
+            for position in self.positions:
+                position.stale = True
+            self._control_read.set()
+
+    async def _let_time_act(self) -> None:
+        while True:
+            self.world.advance(self.now_ms())
+            await asyncio.sleep(TICK_S)
+
+    async def _follow(self, shards: list[int]) -> None:
+        """Keeps these shards current for ever: load what is stale, then tail."""
+        await self._control_read.wait()
+        async for _ in _patiently():
+            try:
+                while True:
+                    for shard in shards:
+                        if self.positions[shard].stale:
+                            await self._load(shard)
+                    await self._tail(shards)
+            except (RedisError, *UNREACHABLE) as error:
+                log.warning("redis does not answer", extra={"error": type(error).__name__})
+            except CodecError:
+                log.exception("foreign bytes in the cache; the shards are read again")
+                for shard in shards:
+                    self.positions[shard].stale = True
+
+    # -- loading ------------------------------------------------------------------------------------------------------
+
+    async def _load(self, shard: int) -> None:
+        """Reads one shard's cells into the world."""
+        position, epoch = self.positions[shard], self.epoch
+        keys = ShardKeys(shard, epoch)
+        head = await self._head(keys)
+        if head is None:
+            await asyncio.sleep(0.2)  # being rebuilt, or lost and noticed by the relay soon
+            return
+        if head < position.n:
+            if position.epoch == epoch:
+                await asyncio.sleep(0.2)  # Redis came back older than it was; the relay is bringing it forward
+                return
+            # Another lineage of the database (a restored backup): what it says counts, though its numbers are lower.
+            self.world.forget_versions(self.world.rows_of_shard(shard))
+        found: set[int] = set()
+        cells = sorted(await self._cache.call("SMEMBERS", keys.cells))
+        for start in range(0, len(cells), CELLS_AT_ONCE):
+            await self._load_cells(keys, [cell.decode() for cell in cells[start : start + CELLS_AT_ONCE]], found)
+            await asyncio.sleep(0)  # requests come first
+        self.world.keep_only(shard, found, head)
+        target = await self._head(keys)
+        if target is None or epoch != self.epoch:
+            return
+        position.n, position.target, position.epoch, position.stale = head, target, epoch, False
+
+    async def _load_cells(self, keys: ShardKeys, cells: list[str], found: set[int]) -> None:
+        commands = [("HVALS", key(cell)) for cell in cells for key in (keys.stations, keys.evses)]
+        replies = await self._cache.pipeline(commands)
+        records = [unpack_record(value) for reply in replies[0::2] for value in reply]
+        states = unpack_states([value for reply in replies[1::2] for value in reply])
+        found.update(record.num for record in records if not record.removed)
+        self.world.put(records, states, self.now_ms())
+
+    async def _head(self, keys: ShardKeys) -> int | None:
+        n = await self._cache.call("HGET", keys.head, "n")
+        return None if n is None else int(n)
+
+    # -- tailing ------------------------------------------------------------------------------------------------------
+
+    async def _tail(self, shards: list[int]) -> None:
+        """One blocking read of the streams of these shards, and what came applied."""
+        epoch = self.epoch
+        streams: dict[str | bytes, str] = {}
+        by_name: dict[bytes, tuple[int, bool]] = {}
+        for shard in shards:
+            position, keys = self.positions[shard], ShardKeys(shard, epoch)
+            if position.n >= 0 and not position.stale:
+                streams[keys.log] = f"{position.n}-0"
+                by_name[keys.log.encode()] = (shard, False)
+            streams[seen_key(shard)] = position.seen_id
+            by_name[seen_key(shard).encode()] = (shard, True)
+        waiting = any(self.positions[s].stale for s in shards)
+        reply = await self._reader.client.xread(streams, count=512, block=100 if waiting else BLOCK_MS)
+        for name, entries in reply or ():
+            shard, side = by_name[name]
+            if side:
+                self._take_side(shard, entries)
+            elif epoch == self.epoch and not self.positions[shard].stale:
+                self._take_log(shard, entries)
+
+    def _take_log(self, shard: int, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        position, now_ms = self.positions[shard], self.now_ms()
+        for entry_id, fields in entries:
+            last = int(entry_id.partition(b"-")[0])
+            if int(fields[b"from"]) > position.n + 1:
+                self.gaps += 1
+                position.stale = True
+                log.warning(
+                    "gap in the stream", extra={"shard": shard, "have": position.n, "next": int(fields[b"from"])}
+                )
+                return
+            states = unpack_states(fields[b"s"])
+            records = unpack_records(fields[b"t"]) if fields[b"t"] else []
+            if records:
+                self.world.put(records, states, now_ms)
+            else:
+                self.world.put_states(states, now_ms)
+            self.applied_rows += last - position.n
+            position.n = last
+
+    def _take_side(self, shard: int, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        position = self.positions[shard]
+        for entry_id, fields in entries:
+            position.seen_id = entry_id.decode()
+            if (packed := fields.get(b"c")) is not None:
+                rows = unpack_seen(packed)
+                self.world.confirm(
+                    rows["num"].astype(np.int64), rows["slot"].astype(np.int64), rows["seen_ms"], self.now_ms()
+                )
+            elif int(fields[b"n"]) <= position.n:
+                position.clock_ms = max(position.clock_ms, int(fields[b"clock_ms"]))
+            elif not position.stale and int(fields[b"n"]) > position.n:
+                self._suspect(shard, int(fields[b"n"]))
+
+    def _suspect(self, shard: int, n: int) -> None:
+        """The relay says it stands at `n`, and the stream brought us less: the tail was trimmed or lost, with nothing
+        after it that could show the gap. The log is read before the side stream, so this is not a race of the two …
+        unless the entry came in between: a second beat decides."""
+        position = self.positions[shard]
+        if position.suspected_n == position.n:
+            self.gaps += 1
+            position.stale = True
+            log.warning("stream fell silent", extra={"shard": shard, "have": position.n, "relay": n})
+        position.suspected_n = position.n
+
+
+async def _patiently() -> AsyncIterator[None]:
+    """Turns for ever, pausing longer each time a turn ends quickly."""
+    pause = PAUSE_S[0]
+    while True:
+        began = time.monotonic()
+        yield
+        pause = PAUSE_S[0] if time.monotonic() - began > 5 else min(2 * pause, PAUSE_S[1])
+        await asyncio.sleep(pause)

@@ -1,0 +1,162 @@
+"""The relay's side: batches of one shard into Redis, each as one script call and one stream entry.
+
+Promise R5's first half: what the stream says is gapless, because the script applies a batch only right after its head.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from cache.client import Argument, Cache, Script
+from cache.codec import SEEN, pack_record, pack_records
+from cache.keys import CONTROL, ShardKeys, seen_key
+from geo.record import STATE, States, StationRecord
+from geo.world import PartyClock
+
+APPLY = Script("apply")
+TOUCH = Script("touch")
+
+ABSENT = -1  # the shard's cache is not there: only a rebuild helps
+LOG_BYTES = 16 << 20  # a shard's stream: two minutes at 20,000 updates/s over 16 shards are 6 MB
+SEEN_ENTRIES = 4096  # a shard's side stream: at most one entry every 50 ms, so more than three minutes
+
+
+class Placed(NamedTuple):
+    """A station as it is now: its record (or tombstone), the states of all its EVSEs, and its cell (hex)."""
+
+    record: StationRecord
+    states: States
+    cell: str
+
+
+class Batch(NamedTuple):
+    """Numbers `first`..`last` of one shard. `states` are single EVSE changes, `cells` (hex, by num) says where."""
+
+    first: int
+    last: int
+    clock_ms: int
+    states: States
+    cells: dict[int, str]
+    stations: list[Placed]
+
+
+class ShardWriter:
+    """Writes one shard of one epoch. One task at a time."""
+
+    def __init__(self, cache: Cache, shard: int, epoch: int) -> None:
+        self.keys = ShardKeys(shard, epoch)
+        self._cache = cache
+        self._entries: deque[tuple[int, int]] = deque()  # (last n, bytes) of what stands in the log
+        self._bytes = 0
+
+    async def head(self) -> int | None:
+        """The last number applied; None when the cache of this shard is absent. Takes stock of the log as well."""
+        n = await self._cache.call("HGET", self.keys.head, "n")
+        if n is None:
+            return None
+        self._bytes = int(await self._cache.call("MEMORY", "USAGE", self.keys.log, "SAMPLES", 5) or 0)
+        self._entries = deque([(int(n), self._bytes)])
+        return int(n)
+
+    async def apply(self, batch: Batch) -> int:
+        """The head after it: `batch.last` when applied, ABSENT, or whatever another relay had already reached."""
+        keys = [self.keys.head, self.keys.log, self.keys.cells, self.keys.places]
+        numbers: dict[str, int] = {}
+
+        def key_number(key: str) -> int:
+            if key not in numbers:
+                keys.append(key)
+                numbers[key] = len(keys)
+            return numbers[key]
+
+        operations: list[Argument] = []
+        old_cells = await self._old_cells([placed.record.num for placed in batch.stations])
+        for placed, old in zip(batch.stations, old_cells, strict=True):
+            num, cell = placed.record.num, placed.cell
+            for slot in placed.states["slot"].tolist():
+                if old is not None and (old != cell or placed.record.removed):
+                    operations += ("D", key_number(self.keys.evses(old)), f"{num}.{slot}")
+            if old is not None and old != cell:
+                operations += ("D", key_number(self.keys.stations(old)), str(num))
+            operations += ("S", key_number(self.keys.stations(cell)), str(num), pack_record(placed.record))
+            operations += ("C", cell, "P", str(num), cell)
+            if placed.record.removed:
+                continue
+            for state in placed.states:
+                field = f"{num}.{int(state['slot'])}"
+                operations += ("S", key_number(self.keys.evses(cell)), field, state.tobytes())
+        written = {placed.record.num for placed in batch.stations}
+        for state in batch.states:
+            num = int(state["num"])
+            if num in written or num not in batch.cells:
+                continue  # the station was written whole, or is not shown
+            field = f"{num}.{int(state['slot'])}"
+            operations += ("S", key_number(self.keys.evses(batch.cells[num])), field, state.tobytes())
+        states = batch.states.tobytes()
+        if batch.stations:
+            states += np.concatenate([placed.states for placed in batch.stations]).tobytes()
+        records = pack_records(pack_record(p.record) for p in batch.stations) if batch.stations else b""
+        trim = self._trim_below(batch.last, len(states) + len(records) + 64)
+        args = [batch.first, batch.last, batch.clock_ms, states, records, trim, *operations]
+        return int(await self._cache.run(APPLY, keys, args))
+
+    async def _old_cells(self, nums: list[int]) -> list[str | None]:
+        if not nums:
+            return []
+        found = await self._cache.call("HMGET", self.keys.places, *map(str, nums))
+        return [None if cell is None else cell.decode() for cell in found]
+
+    def _trim_below(self, last: int, size: int) -> int:
+        """Bounds the log in bytes: the number below which entries may go; 0: none."""
+        self._entries.append((last, size))
+        self._bytes += size
+        below = 0
+        while self._bytes > LOG_BYTES and len(self._entries) > 1:
+            n, freed = self._entries.popleft()
+            self._bytes -= freed
+            below = n + 1
+        return below
+
+    async def beat(self, n: int, clock_ms: int) -> None:
+        """Says that at `clock_ms` (the database's) this shard stood at `n`: quiet, not dead."""
+        await self._cache.pipeline(
+            [
+                ("HSET", self.keys.head, "clock_ms", clock_ms),
+                ("XADD", seen_key(self.keys.shard), "MAXLEN", "~", SEEN_ENTRIES, "*", "n", n, "clock_ms", clock_ms),
+            ]
+        )
+
+
+def pack_seen(nums: list[int], slots: list[int], seen_ms: list[int]) -> bytes:
+    """Confirmations for the side stream (cache.codec.SEEN)."""
+    rows = np.zeros(len(nums), SEEN)
+    rows["num"], rows["slot"], rows["seen_ms"] = nums, slots, seen_ms
+    return rows.tobytes()
+
+
+async def publish_seen(cache: Cache, shard: int, packed: bytes) -> None:
+    """Confirmations to every replica, lossy."""
+    await cache.call("XADD", seen_key(shard), "MAXLEN", "~", SEEN_ENTRIES, "*", "c", packed)
+
+
+async def touch_seen(cache: Cache, keys: ShardKeys, rows: list[tuple[str, int, int, int]]) -> None:
+    """(cell, num, slot, seen_ms): what the database now says, so that a replica that loads later knows it too."""
+    names: dict[str, int] = {}
+    args: list[Argument] = []
+    for cell, num, slot, seen_ms in rows:
+        number = names.setdefault(keys.evses(cell), len(names) + 1)
+        args += (number, f"{num}.{slot}", seen_ms.to_bytes(8, "little"))
+    if args:
+        await cache.run(TOUCH, list(names), args)
+
+
+async def publish_control(cache: Cache, epoch: int, parties: dict[str, PartyClock]) -> None:
+    await cache.call("HSET", CONTROL, "epoch", epoch, "parties", msgspec.json.encode(parties))
+
+
+def empty_states(count: int = 0) -> States:
+    return np.zeros(count, STATE)

@@ -1,0 +1,1 @@
+"""Pure geography and domain logic: no I/O, no asyncio, no settings."""

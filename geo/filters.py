@@ -1,0 +1,174 @@
+"""Filters: one typed, canonical query and how it is evaluated over stations.
+
+Parameters AND, commas OR. `connector` and the two power bounds hold on the *same connector*; `available=n` counts the
+EVSEs that have such a connector and are AVAILABLE within their TTL. Counts follow the filters.
+
+What plugs a station has changes rarely and repeats widely, so it is interned as a *profile* (which EVSE slot has which
+connectors). A filter's connector part is evaluated once per profile into a bit mask of slots; one station then costs an
+AND and a bit count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from geo.station import Station
+
+MASK_SLOTS = 64  # EVSE slots that fit a station's bit mask; stations with higher slots are counted EVSE by EVSE
+
+# OCPI 2.2.1 Facility (8.4.12), in the specification's order: the bit is the position.
+FACILITIES: tuple[str, ...] = (
+    "HOTEL", "RESTAURANT", "CAFE", "MALL", "SUPERMARKET", "SPORT", "RECREATION_AREA", "NATURE", "MUSEUM",
+    "BIKE_SHARING", "BUS_STOP", "TAXI_STAND", "TRAM_STOP", "METRO_STATION", "TRAIN_STATION", "AIRPORT", "PARKING_LOT",
+    "CARPOOL_PARKING", "FUEL_STATION", "WIFI",
+)  # fmt: skip
+FACILITY_BIT = {name: 1 << bit for bit, name in enumerate(FACILITIES)}
+
+
+class Plug(NamedTuple):
+    """A connector as filters see it; power in kW, None when unknown (then no power bound holds)."""
+
+    standard: str
+    power_kw: float | None
+
+
+Profile = tuple[tuple[Plug, ...], ...]
+"""The distinct plugs of each EVSE, by slot; an empty tuple for a slot that is gone or has no connector told."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorFilter:
+    """The part of a filter that is about one connector. Hashable: it keys the match tables."""
+
+    connectors: tuple[str, ...] = ()  # sorted OCPI ConnectorType names; empty: any
+    min_power_kw: float | None = None
+    max_power_kw: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.connectors) or self.min_power_kw is not None or self.max_power_kw is not None
+
+    def matches(self, plug: Plug) -> bool:
+        if self.connectors and plug.standard not in self.connectors:
+            return False
+        if self.min_power_kw is None and self.max_power_kw is None:
+            return True
+        if plug.power_kw is None:
+            return False
+        low = 0.0 if self.min_power_kw is None else self.min_power_kw
+        high = float("inf") if self.max_power_kw is None else self.max_power_kw
+        return low <= plug.power_kw <= high
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """All filters of a request, canonical: equal meaning, equal value. Falsy when it filters nothing."""
+
+    connector: ConnectorFilter = field(default_factory=ConnectorFilter)
+    available: int = 0
+    operators: tuple[str, ...] = ()  # case-folded party ids or operator names
+    exclude_operators: tuple[str, ...] = ()
+    facilities: tuple[str, ...] = ()  # any of these
+    open_now: bool = False
+
+    def __bool__(self) -> bool:
+        return self != NO_FILTER
+
+
+NO_FILTER = Filter()
+
+
+def profile_of(station: Station) -> Profile:
+    """The plugs by slot. Raises ValueError on an EVSE without a slot: slots are given at the database's door."""
+    size = max((evse.slot for evse in station.evses), default=-1) + 1
+    slots: list[tuple[Plug, ...]] = [()] * size
+    for evse in station.evses:
+        if evse.slot < 0:
+            raise ValueError(f"EVSE {evse.uid!r} has no slot")
+        plugs = {Plug(c.standard, c.power_kw) for c in evse.connectors}
+        slots[evse.slot] = tuple(sorted(plugs, key=lambda p: (p.standard, p.power_kw or -1.0)))
+    return tuple(slots)
+
+
+def facility_bits(station: Station) -> int:
+    """Known facilities as bits; unknown ones (OCPI 2.3 opens the enum) are shown in details but not filtered by."""
+    bits = 0
+    for name in station.facilities:
+        bits |= FACILITY_BIT.get(name, 0)
+    return bits
+
+
+def encode_profile(profile: Profile) -> bytes:
+    return msgspec.msgpack.encode(profile)
+
+
+_PROFILE_DECODER = msgspec.msgpack.Decoder(Profile)
+
+
+class Matches:
+    """The verdict of one ConnectorFilter on every profile: slot mask (low 64 slots) and the best matching kW."""
+
+    __slots__ = ("connector", "kw", "mask", "size")
+
+    def __init__(self, connector: ConnectorFilter) -> None:
+        self.connector = connector
+        self.size = 0
+        self.mask: NDArray[np.uint64] = np.zeros(64, np.uint64)
+        self.kw: NDArray[np.float32] = np.zeros(64, np.float32)
+
+
+class Profiles:
+    """The interned profiles, and the match tables of recently used connector filters."""
+
+    MAX_TABLES = 256  # distinct connector filters kept; a table costs 12 bytes a profile
+
+    def __init__(self) -> None:
+        self.profiles: list[Profile] = []
+        self._ids: dict[bytes, int] = {}
+        self._tables: dict[ConnectorFilter, Matches] = {}
+
+    def intern(self, encoded: bytes) -> int:
+        found = self._ids.get(encoded)
+        if found is None:
+            found = self._ids[encoded] = len(self.profiles)
+            self.profiles.append(_PROFILE_DECODER.decode(encoded))
+        return found
+
+    def matches(self, connector: ConnectorFilter) -> Matches:
+        """The table of this filter, complete for every profile known now."""
+        table = self._tables.get(connector)
+        if table is None:
+            if len(self._tables) >= self.MAX_TABLES:
+                del self._tables[next(iter(self._tables))]
+            table = self._tables[connector] = Matches(connector)
+        if table.size < len(self.profiles):
+            self._extend(table)
+        return table
+
+    def _extend(self, table: Matches) -> None:
+        need = len(self.profiles)
+        if need > len(table.mask):
+            room = max(need, 2 * len(table.mask))
+            table.mask = np.concatenate((table.mask, np.zeros(room - len(table.mask), np.uint64)))
+            table.kw = np.concatenate((table.kw, np.zeros(room - len(table.kw), np.float32)))
+        connector, anything = table.connector, not table.connector
+        for index in range(table.size, need):
+            mask, best_kw = 0, 0.0
+            for slot, plugs in enumerate(self.profiles[index]):
+                fitting = plugs if anything else [p for p in plugs if connector.matches(p)]
+                if fitting or (anything and slot < MASK_SLOTS):
+                    mask |= 1 << slot
+                    best_kw = max([best_kw, *(p.power_kw or 0.0 for p in fitting)])
+            table.mask[index] = mask & 0xFFFF_FFFF_FFFF_FFFF
+            table.kw[index] = best_kw
+        table.size = need
+
+    def slots_matching(self, profile: int, connector: ConnectorFilter) -> list[bool]:
+        """Slot by slot, for stations with more slots than a mask holds."""
+        if not connector:
+            return [True] * len(self.profiles[profile])
+        return [any(connector.matches(p) for p in plugs) for plugs in self.profiles[profile]]

@@ -1,0 +1,424 @@
+"""The world in memory: every published station and the state of its EVSEs, kept current change by change.
+
+Data      columns by station row and by EVSE row (geo.columns), buckets by place (geo.spatial), interned profiles,
+          schedules, operators and parties.
+Invariants
+  * A record or state is applied only if its `n` is higher than what stands here; so replays, duplicates and snapshots
+    that are newer than the stream are harmless (promise R5).
+  * masks, counts and max_kw of a row always equal what its EVSE rows say at the last `advance` (promise R7).
+  * A station is in the buckets exactly while it is shown.
+Oracle    tests/geo/model_world.py, a dictionary of the same rules.
+Observers are told of every change: whose bytes changed, and where stations came or went.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from geo.columns import NEVER_MS, EvseTable, Rows, StationTable, runs
+from geo.expiry import ExpiryWheel
+from geo.filters import MASK_SLOTS, ConnectorFilter, Profiles
+from geo.nearby import NearbyIndex
+from geo.point import Floats, LatLon, unit_vectors
+from geo.record import States, StationRecord
+from geo.schedules import Schedules
+from geo.spatial import COARSE_RES, FINE_RES, SpatialIndex, cells_of
+from geo.station import AVAILABILITY, Availability, Status, shard_of
+
+DEFAULT_TTL_S = 900
+
+_CLASS_OF = np.array(AVAILABILITY, np.uint8)
+
+
+class PartyClock(msgspec.Struct, frozen=True):
+    """What time means for a party's statuses: `ttl_s` None: it reports none live; its last heartbeat, 0 if never."""
+
+    ttl_s: int | None = DEFAULT_TTL_S
+    heartbeat_ms: int = 0
+
+
+class Observer(Protocol):
+    def changed(self, rows: Rows) -> None:
+        """The statuses, counts or attributes of these stations changed; they stand where they stood."""
+
+    def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
+        """Stations went from these positions, or came there; `rows` were or are theirs."""
+
+
+class EvseState(NamedTuple):
+    """One EVSE as shown: `status` is UNKNOWN past the TTL, `reported` what was last told. Instants in ms, None: never."""
+
+    slot: int
+    status: Status
+    reported: Status
+    changed_ms: int | None
+    seen_ms: int | None
+    expires_ms: int | None
+
+
+class World:
+    def __init__(self) -> None:
+        self.stations = StationTable()
+        self.evses = EvseTable()
+        self.profiles = Profiles()
+        self.schedules = Schedules()
+        self.spatial = SpatialIndex()
+        self.docs: list[bytes] = []
+        self.keys: list[str] = []
+        self.nearby = NearbyIndex(self.stations, self.spatial, self.keys.__getitem__)
+        self.fine_cells: NDArray[np.uint64] = np.zeros(1024, np.uint64)
+        self.operators: list[str] = []
+        self.parties: list[str] = []
+        self.station_count = 0
+        self._clocks: list[PartyClock] = []
+        self._ttl_ms: NDArray[np.int64] = np.zeros(0, np.int64)  # by party; -1: no live status
+        self._heartbeat_ms: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._operator_ids: dict[str, int] = {}
+        self._party_ids: dict[str, int] = {}
+        self._row_by_key: dict[str, int] = {}
+        self._row_by_num: NDArray[np.int32] = np.full(1024, -1, np.int32)
+        self._removed_n: dict[int, int] = {}
+        self._free_rows: list[int] = []
+        self._holes: dict[int, list[int]] = {}  # EVSE rows left by stations, by length
+        self._wheel = ExpiryWheel(self.evses)
+        self._observers: list[Observer] = []
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def find(self, key: str) -> int | None:
+        """The row of a station by its case-folded key."""
+        return self._row_by_key.get(key)
+
+    def rows_of_nums(self, nums: NDArray[np.int64]) -> Rows:
+        """Rows by `num`; -1 where there is none."""
+        known = nums < len(self._row_by_num)
+        return np.where(known, self._row_by_num[np.where(known, nums, 0)], -1).astype(np.int32)
+
+    def shown_rows(self) -> Rows:
+        return np.flatnonzero(self.stations.shown[: self.stations.size]).astype(np.int32)
+
+    def evse_states(self, row: int) -> list[EvseState]:
+        """Every EVSE of the station that is not REMOVED, by slot."""
+        first, count = int(self.stations.first[row]), int(self.stations.slots[row])
+        e, states = self.evses, []
+        for slot in range(count):
+            i = first + slot
+            reported = Status(int(e.status[i]))
+            if reported is Status.REMOVED:
+                continue
+            seen, expires = int(e.seen_ms[i]), int(e.expires_ms[i])
+            states.append(
+                EvseState(
+                    slot,
+                    reported if e.live[i] else Status.UNKNOWN,
+                    reported,
+                    int(e.changed_ms[i]) or None,
+                    seen or None,
+                    None if expires == NEVER_MS or not seen else expires,
+                )
+            )
+        return states
+
+    def wide(self, rows: Rows) -> NDArray[np.intp]:
+        """Positions in `rows` of the stations with more slots than a mask holds."""
+        return np.flatnonzero(self.stations.slots[rows] > MASK_SLOTS)
+
+    def counts_matching(self, row: int, connector: ConnectorFilter) -> tuple[int, int, int, int]:
+        """EVSEs by availability class (UNKNOWN, FREE, BUSY, OUT_OF_SERVICE), EVSE by EVSE: for wide stations."""
+        wanted = self.profiles.slots_matching(int(self.stations.profile[row]), connector)
+        counts = [0, 0, 0, 0, 0]
+        for state in self.evse_states(row):
+            if state.slot < len(wanted) and wanted[state.slot]:
+                counts[AVAILABILITY[state.status]] += 1
+        return counts[0], counts[1], counts[2], counts[3]
+
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    def observe(self, observer: Observer) -> None:
+        self._observers.append(observer)
+
+    def put(self, records: Sequence[StationRecord], states: States, now_ms: int) -> None:
+        """Station records with the states of all their EVSEs (or of any), and tombstones. Order does not matter."""
+        latest = {r.num: r for r in sorted(records, key=lambda r: r.n) if self._is_news(r)}
+        if latest:
+            kept = self._take_out(latest)
+            for record in latest.values():
+                if record.removed:
+                    self._removed_n[record.num] = record.n
+            self._put_in([r for r in latest.values() if not r.removed], kept, now_ms)
+        self.put_states(states, now_ms)
+
+    def put_states(self, states: States, now_ms: int) -> None:
+        """EVSE states in any number; those of unknown stations or slots, or with an `n` not higher, are ignored."""
+        if len(states) == 0:
+            return
+        s, e = self.stations, self.evses
+        rows = self.rows_of_nums(states["num"].astype(np.int64))
+        slot = states["slot"].astype(np.int64)
+        known = (rows >= 0) & (slot < s.slots[rows])
+        index = s.first[rows] + slot
+        news = known & (states["n"].astype(np.int64) > e.n[np.where(known, index, 0)])
+        if not news.any():
+            return
+        states, rows, index = states[news], rows[news], index[news]
+        # Ascending n, and the last assignment to a repeated index stands.
+        order = np.argsort(states["n"], kind="stable")
+        states, rows, index = states[order], rows[order], index[order]
+        e.n[index] = states["n"]
+        e.status[index] = states["status"]
+        e.changed_ms[index] = states["changed_ms"]
+        e.seen_ms[index] = states["seen_ms"]
+        self._settle(np.unique(index), now_ms)
+        self._recount(np.unique(rows))
+
+    def confirm(
+        self, nums: NDArray[np.int64], slots: NDArray[np.int64], seen_ms: NDArray[np.int64], now_ms: int
+    ) -> None:
+        """The same status again: only `seen_ms` moves (never back). One that had expired is live again."""
+        s, e = self.stations, self.evses
+        rows = self.rows_of_nums(nums)
+        known = (rows >= 0) & (slots < s.slots[rows])
+        rows, index, seen_ms = rows[known], s.first[rows[known]] + slots[known], seen_ms[known]
+        later = (seen_ms > e.seen_ms[index]) & (e.seen_ms[index] > 0)
+        rows, index = rows[later], index[later]
+        if len(index) == 0:
+            return
+        was_live = e.live[index]
+        e.seen_ms[index] = seen_ms[later]
+        self._settle(np.unique(index), now_ms)
+        revived = e.live[index] != was_live
+        if revived.any():
+            self._recount(np.unique(rows[revived]))
+
+    def set_parties(self, clocks: dict[str, PartyClock], now_ms: int) -> None:
+        """TTLs and heartbeats. A heartbeat confirms every EVSE that the party ever reported; a new TTL holds at once."""
+        for party, clock in clocks.items():
+            index = self._party(party)
+            if clock == self._clocks[index]:
+                continue
+            self._set_clock(index, clock)
+            s = self.stations
+            rows = np.flatnonzero(s.shown[: s.size] & (s.party[: s.size] == index)).astype(np.int32)
+            evses = runs(s.first[rows], s.slots[rows])
+            if len(evses):
+                self._settle(evses, now_ms)
+                self._recount(rows)
+
+    def rows_of_shard(self, shard: int) -> Rows:
+        s = self.stations
+        return np.flatnonzero(s.shown[: s.size] & (s.shard[: s.size] == shard)).astype(np.int32)
+
+    def keep_only(self, shard: int, nums: set[int], n: int) -> None:
+        """Drops the shard's stations that a complete reading as of `n` did not hold, unless they are newer than that."""
+        rows = self.rows_of_shard(shard)
+        gone = [int(num) for row, num in zip(rows, self.stations.num[rows], strict=True) if int(num) not in nums]
+        gone = [num for num in gone if self.stations.n[self._row_of(num)] <= n]
+        self._take_out(gone)
+        self._removed_n.update(dict.fromkeys(gone, n))
+
+    def forget_versions(self, rows: Rows) -> None:
+        """Whatever comes next for these stations counts, whatever its number."""
+        s = self.stations
+        s.n[rows] = -1
+        self.evses.n[runs(s.first[rows], s.slots[rows])] = -1
+        self._removed_n.clear()
+
+    def advance(self, now_ms: int) -> None:
+        """Lets time act: expired statuses become UNKNOWN, opening hours turn. Cheap when nothing is due."""
+        over = self._wheel.expire(now_ms)
+        if len(over):
+            self._recount(np.unique(self.evses.station[over]))
+        turned = self.schedules.advance(now_ms)
+        if turned:
+            s = self.stations
+            hit = np.isin(s.schedule[: s.size], np.fromiter(turned, np.int32, len(turned))) & s.shown[: s.size]
+            self._tell_changed(np.flatnonzero(hit).astype(np.int32))
+
+    @property
+    def next_due_ms(self) -> int:
+        """When `advance` will have something to do."""
+        return min(self._wheel.next_ms, self.schedules.next_ms)
+
+    # -- the parts of a change ----------------------------------------------------------------------------------------
+
+    def _is_news(self, record: StationRecord) -> bool:
+        row = self._row_of(record.num)
+        if row >= 0:
+            return record.n > int(self.stations.n[row])
+        return record.n > self._removed_n.get(record.num, -1)
+
+    def _row_of(self, num: int) -> int:
+        return int(self._row_by_num[num]) if num < len(self._row_by_num) else -1
+
+    def _take_out(self, nums: Iterable[int]) -> dict[int, NDArray[np.int64]]:
+        """Removes the stations that are to be replaced or end; returns their EVSE states by num, (slots, 4)."""
+        s = self.stations
+        gone = [row for num in nums if (row := self._row_of(num)) >= 0]
+        kept: dict[int, NDArray[np.int64]] = {}
+        if not gone:
+            return kept
+        rows = np.array(gone, np.int32)
+        lat, lon = s.lat[rows].copy(), s.lon[rows].copy()
+        e = self.evses
+        for row in gone:
+            at = LatLon(float(s.lat[row]), float(s.lon[row]))
+            self.spatial.remove(row, at)
+            first, slots, num = int(s.first[row]), int(s.slots[row]), int(s.num[row])
+            part = slice(first, first + slots)
+            kept[num] = np.stack(
+                (e.n[part], e.status[part].astype(np.int64), e.changed_ms[part], e.seen_ms[part]), axis=-1
+            )
+            e.station[part] = -1
+            e.live[part] = False
+            self._holes.setdefault(slots, []).append(first)
+            self._row_by_num[num] = -1
+            del self._row_by_key[self.keys[row]]
+            s.shown[row] = False
+            self.docs[row] = b""
+            self._free_rows.append(row)
+        self.station_count -= len(gone)
+        self._tell_reshaped(rows, lat, lon)
+        return kept
+
+    def _put_in(self, records: Sequence[StationRecord], kept: dict[int, NDArray[np.int64]], now_ms: int) -> None:
+        if not records:
+            return
+        s, e = self.stations, self.evses
+        rows = self._claim_rows(len(records))
+        s.num[rows] = [r.num for r in records]
+        s.n[rows] = [r.n for r in records]
+        lat, lon = np.array([r.lat for r in records]), np.array([r.lon for r in records])
+        s.lat[rows], s.lon[rows] = lat, lon
+        s.xyz[rows] = unit_vectors(lat, lon)
+        s.shard[rows] = [shard_of(r.key) for r in records]
+        s.party[rows] = [self._party(r.party) for r in records]
+        s.operator[rows] = [self._operator(r.operator) for r in records]
+        s.facilities[rows] = np.array([r.facilities for r in records], np.uint64)
+        s.profile[rows] = profile = [self.profiles.intern(r.profile) for r in records]
+        s.schedule[rows] = [self.schedules.intern(r.schedule, now_ms) for r in records]
+        slots = np.array([len(self.profiles.profiles[p]) for p in profile], np.int32)
+        s.slots[rows] = slots
+        s.max_kw[rows] = self.profiles.matches(ConnectorFilter()).kw[profile]
+        first = self._claim_evses(slots.tolist())
+        s.first[rows] = first
+        evses = runs(first, slots)
+        e.station[evses] = np.repeat(rows, slots)
+        for column in (e.n, e.status, e.changed_ms, e.seen_ms, e.live):
+            column[evses] = 0
+        for row, record, base, count in zip(rows.tolist(), records, first.tolist(), slots.tolist(), strict=True):
+            self.docs[row], self.keys[row] = record.doc, record.key
+            self._row_by_key[record.key] = row
+            self._row_by_num_set(record.num, row)
+            states = kept.get(record.num)
+            if states is not None:
+                part = slice(base, base + min(count, len(states)))
+                e.n[part], e.status[part], e.changed_ms[part], e.seen_ms[part] = states[: part.stop - base].T
+        s.shown[rows] = True
+        self.station_count += len(rows)
+        cells = cells_of(lat, lon, FINE_RES)
+        self.fine_cells[rows] = cells
+        self.spatial.add(rows, lat, lon, cells)
+        self._settle(evses, now_ms)
+        self._recount(rows, tell=False)
+        self._tell_reshaped(rows, lat, lon)
+
+    def _claim_rows(self, count: int) -> Rows:
+        reused = [self._free_rows.pop() for _ in range(min(count, len(self._free_rows)))]
+        s = self.stations
+        new = range(s.size, s.size + count - len(reused))
+        s.reserve(new.stop)
+        if s.capacity > len(self.fine_cells):
+            self.fine_cells = np.concatenate((self.fine_cells, np.zeros(s.capacity - len(self.fine_cells), np.uint64)))
+        s.size = new.stop
+        self.docs.extend([b""] * len(new))
+        self.keys.extend([""] * len(new))
+        return np.array([*reused, *new], np.int32)
+
+    def _claim_evses(self, slots: list[int]) -> NDArray[np.int32]:
+        """The first EVSE row for each station: a hole of just that size, else new rows at the end."""
+        e, first = self.evses, []
+        for count in slots:
+            hole = self._holes.get(count)
+            if hole:
+                first.append(hole.pop())
+            else:
+                first.append(e.size)
+                e.size += count
+        e.reserve(e.size)
+        return np.array(first, np.int32)
+
+    def _row_by_num_set(self, num: int, row: int) -> None:
+        if num >= len(self._row_by_num):
+            grown = np.full(max(num + 1, 2 * len(self._row_by_num)), -1, np.int32)
+            grown[: len(self._row_by_num)] = self._row_by_num
+            self._row_by_num = grown
+        self._row_by_num[num] = row
+
+    def _party(self, party: str) -> int:
+        index = self._party_ids.get(party)
+        if index is None:
+            index = self._party_ids[party] = len(self.parties)
+            self.parties.append(party)
+            self._clocks.append(PartyClock())
+            self._ttl_ms = np.append(self._ttl_ms, 0)
+            self._heartbeat_ms = np.append(self._heartbeat_ms, 0)
+            self._set_clock(index, PartyClock())
+        return index
+
+    def _set_clock(self, index: int, clock: PartyClock) -> None:
+        self._clocks[index] = clock
+        self._ttl_ms[index] = -1 if clock.ttl_s is None else clock.ttl_s * 1000
+        self._heartbeat_ms[index] = clock.heartbeat_ms
+
+    def _operator(self, name: str) -> int:
+        index = self._operator_ids.get(name)
+        if index is None:
+            index = self._operator_ids[name] = len(self.operators)
+            self.operators.append(name)
+        return index
+
+    def _settle(self, evses: NDArray[np.int64], now_ms: int) -> None:
+        """Recomputes expiry and liveness of these EVSE rows from seen_ms, the party's TTL and its heartbeat."""
+        e = self.evses
+        party = self.stations.party[e.station[evses]]
+        ttl_ms = self._ttl_ms[party]
+        seen = e.seen_ms[evses]
+        reported = seen > 0
+        seen = e.seen_ms[evses] = np.where(reported, np.maximum(seen, self._heartbeat_ms[party]), 0)
+        lives = reported & (ttl_ms >= 0)
+        expires = e.expires_ms[evses] = np.where(lives, seen + ttl_ms, NEVER_MS)
+        e.live[evses] = lives & (expires > now_ms)
+        self._wheel.schedule(evses)
+
+    def _recount(self, rows: Rows, *, tell: bool = True) -> None:
+        s, e = self.stations, self.evses
+        first, slots = s.first[rows], s.slots[rows]
+        index = runs(first, slots)
+        which = np.repeat(np.arange(len(rows)), slots)
+        slot = (index - first[which]).astype(np.uint64)
+        shown = np.where(e.live[index], _CLASS_OF[e.status[index]], Availability.UNKNOWN)
+        shown[e.status[index] == Status.REMOVED] = Availability.GONE
+        masks = np.zeros((len(rows), 4), np.uint64)
+        counts = np.zeros((len(rows), 4), np.uint16)
+        there = shown != Availability.GONE
+        np.add.at(counts, (which[there], shown[there]), 1)
+        there &= slot < MASK_SLOTS
+        np.bitwise_or.at(masks, (which[there], shown[there]), np.uint64(1) << slot[there])
+        s.masks[rows], s.counts[rows] = masks, counts
+        if tell:
+            self._tell_changed(rows)
+
+    def _tell_changed(self, rows: Rows) -> None:
+        if len(rows):
+            for observer in self._observers:
+                observer.changed(rows)
+
+    def _tell_reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
+        self.nearby.invalidate(set(cells_of(lat, lon, COARSE_RES).tolist()))
+        for observer in self._observers:
+            observer.reshaped(rows, lat, lon)

@@ -1,0 +1,65 @@
+"""One API worker, as a table of contents: the world, what is made of it, and who may ask for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from cache.replica import Replica
+from geo.world import World
+from mapsvc.bodies import Bodies
+from mapsvc.forward import BODY_BYTES, Forwarder
+from mapsvc.guard import Guard
+from mapsvc.health import Health
+from mapsvc.limits import RateLimit
+from mapsvc.metrics import Metrics
+from mapsvc.reading import Reader
+from mapsvc.settings import Settings
+from mapsvc.tiles import Tiles
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The parts of a worker that outlive a request."""
+
+    world: World
+    replica: Replica
+    tiles: Tiles
+    bodies: Bodies
+    health: Health
+    application: web.Application
+
+
+def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
+    # What the world looks like, and how it stays true
+    world = World()
+    replica = Replica(settings.redis_url or "", world)
+
+    # What is made of it
+    tiles = Tiles(world)
+    bodies = Bodies(world)
+
+    # Who may ask for what
+    reader = Reader(world, tiles, bodies, replica.now_ms, lambda: replica.ready, base_url)
+    health = Health(replica, replica.now_ms)
+    forwarder = Forwarder(settings.ingest_url)
+    guard = Guard(metrics, RateLimit(settings.rate_limit))
+
+    application = web.Application(client_max_size=BODY_BYTES, middlewares=[guard.middleware()])
+    application.add_routes([*reader.routes(), *forwarder.routes(), *health.routes()])
+    application.cleanup_ctx.append(forwarder.run)
+
+    # What can be seen from outside
+    for name, read in {
+        "mapsvc_replica_stations": lambda: float(world.station_count),
+        "mapsvc_replica_evses": lambda: float(world.evses.size),
+        "mapsvc_replica_ready": lambda: float(replica.ready),
+        "mapsvc_replica_epoch": lambda: float(replica.epoch),
+        "mapsvc_replica_gaps_total": lambda: float(replica.gaps),
+        "mapsvc_replica_applied_rows_total": lambda: float(replica.applied_rows),
+        "mapsvc_replica_lag_seconds": lambda: health.data_age_s() or 0.0,
+        "mapsvc_tile_cache_bytes": lambda: float(tiles.cached_bytes),
+    }.items():
+        metrics.gauge(name, read)
+    return Worker(world, replica, tiles, bodies, health, application)

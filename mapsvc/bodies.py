@@ -1,0 +1,200 @@
+"""JSON bodies: the summary of a station as lists show it, and all about one.
+
+A summary's static part is prepared once per station and kept while it fits; its dynamic part (counts that follow the
+filter, instants, opening) is a few numbers. Instants are absolute: a prepared body must not lie a second later.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from cache.codec import unpack_doc
+from geo.columns import Rows
+from geo.hours import OpenState
+from geo.point import Floats
+from geo.select import Counts
+from geo.station import Station
+from geo.world import World
+
+MAX_PREPARED = 200_000  # prepared static parts: about 60 MB
+
+_OPEN = {OpenState.OPEN: b"true", OpenState.CLOSED: b"false", OpenState.UNKNOWN: b"null"}
+
+
+@lru_cache(maxsize=65536)
+def _instant_s(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def instant(ms: int | None) -> str | None:
+    """RFC 3339, UTC, milliseconds only where there are any."""
+    if ms is None:
+        return None
+    seconds, rest = divmod(ms, 1000)
+    return f"{_instant_s(seconds)}.{rest:03d}Z" if rest else f"{_instant_s(seconds)}Z"
+
+
+class Bodies:
+    """Renders stations of one world. It observes the world, so that what it prepared is never stale."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._prepared: dict[int, bytes] = {}
+        world.observe(self)
+
+    def changed(self, rows: Rows) -> None:
+        """Statuses are not in the prepared part."""
+
+    def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
+        for row in rows.tolist():
+            self._prepared.pop(row, None)
+
+    # -- lists --------------------------------------------------------------------------------------------------------
+
+    def summaries(
+        self, rows: Rows, counts: Counts, max_kw: NDArray[np.float32], metres: NDArray[np.float64] | None = None
+    ) -> list[bytes]:
+        """One JSON object a row. `counts` (n, 4) by Availability, `metres` (n,) adds `distance_m`."""
+        w = self._world
+        state = w.schedules.state[w.stations.schedule[rows]].tolist()
+        changed, seen = self._latest(rows)
+        distances = [b""] * len(rows) if metres is None else [b',"distance_m":%.1f' % m for m in metres.tolist()]
+        prepared = self._prepared
+        out = []
+        for row, (unknown, free, busy, broken), kw, opened, changed_ms, seen_ms, distance in zip(
+            rows.tolist(), counts.tolist(), max_kw.tolist(), state, changed, seen, distances, strict=True
+        ):
+            static = prepared.get(row) or self._prepare(row)
+            out.append(
+                b'%b,"max_power_kw":%b,"evses":{"total":%d,"available":%d,"busy":%d,"out_of_service":%d,"unknown":%d}'
+                b',"open_now":%b,"changed_at":%b,"seen_at":%b%b}'
+                % (
+                    static,
+                    _kw(kw),
+                    unknown + free + busy + broken,
+                    free,
+                    busy,
+                    broken,
+                    unknown,
+                    _OPEN[opened],
+                    _quoted(changed_ms),
+                    _quoted(seen_ms),
+                    distance,
+                )
+            )
+        return out
+
+    def _latest(self, rows: Rows) -> tuple[list[int], list[int]]:
+        """The latest changed_ms and seen_ms of each station's EVSEs, 0 where none ever reported."""
+        s, e = self._world.stations, self._world.evses
+        first, slots = s.first[rows], s.slots[rows]
+        changed, seen = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+        for slot in range(int(slots.max(initial=0))):
+            has = slots > slot
+            index = first[has] + slot
+            reported = e.seen_ms[index] > 0
+            changed[has] = np.maximum(changed[has], np.where(reported, e.changed_ms[index], 0))
+            seen[has] = np.maximum(seen[has], e.seen_ms[index])
+        return changed.tolist(), seen.tolist()
+
+    def _prepare(self, row: int) -> bytes:
+        station = unpack_doc(self._world.docs[row])
+        standards = sorted({c.standard for evse in station.evses for c in evse.connectors})
+        static = orjson.dumps(
+            {
+                "id": station.id,
+                "name": station.name,
+                "address": station.address,
+                "city": station.city,
+                "operator": station.operator,
+                "lat": station.lat,
+                "lon": station.lon,
+                "connectors": standards,
+            }
+        )[:-1]
+        if len(self._prepared) >= MAX_PREPARED:
+            self._prepared.clear()
+        self._prepared[row] = static
+        return static
+
+    # -- one station --------------------------------------------------------------------------------------------------
+
+    def station(self, row: int) -> bytes:
+        """All about one station, OCPI's field names, with the statuses of its EVSEs."""
+        w = self._world
+        station = unpack_doc(w.docs[row])
+        states = {state.slot: state for state in w.evse_states(row)}
+        body = _document(station)
+        evses = []
+        for evse in station.evses:
+            state = states.get(evse.slot)
+            if state is None:
+                continue  # REMOVED
+            told = _plain(evse)
+            told.pop("slot", None)
+            told["connectors"] = [_plain(c) for c in evse.connectors]
+            told |= {
+                "status": state.status.name,
+                "reported_status": state.reported.name,
+                "changed_at": instant(state.changed_ms),
+                "seen_at": instant(state.seen_ms),
+                "expires_at": instant(state.expires_ms),
+            }
+            evses.append(told)
+        body["evses"] = evses
+        unknown, free, busy, broken = w.stations.counts[row].tolist()
+        body["evse_counts"] = {
+            "total": unknown + free + busy + broken,
+            "available": free,
+            "busy": busy,
+            "out_of_service": broken,
+            "unknown": unknown,
+        }
+        body["open_now"] = {OpenState.OPEN: True, OpenState.CLOSED: False}.get(
+            OpenState(int(w.schedules.state[w.stations.schedule[row]]))
+        )
+        return orjson.dumps(body)
+
+
+def _document(station: Station) -> dict[str, Any]:
+    body = {"id": station.id, **_plain(station)}
+    body.pop("evses", None)
+    body.pop("publish", None)
+    if station.opening_times is not None:
+        body["opening_times"] = _hours(station)
+    return body
+
+
+def _plain(struct: msgspec.Struct) -> dict[str, Any]:
+    """Fields as they stand, instants as text under their wire names."""
+    told: dict[str, Any] = msgspec.to_builtins(struct)
+    if "last_updated_ms" in told:
+        told["last_updated"] = instant(told.pop("last_updated_ms"))
+    return told
+
+
+def _hours(station: Station) -> dict[str, Any]:
+    hours = station.opening_times
+    assert hours is not None
+    told: dict[str, Any] = msgspec.to_builtins(hours)
+    for name in ("exceptional_openings", "exceptional_closings"):
+        if name in told:
+            told[name] = [
+                {"period_begin": instant(p["begin_ms"]), "period_end": instant(p["end_ms"])} for p in told[name]
+            ]
+    return told
+
+
+def _kw(kw: float) -> bytes:
+    return b"null" if kw <= 0 else b"%g" % round(kw, 1)
+
+
+def _quoted(ms: int) -> bytes:
+    return b"null" if ms <= 0 else b'"%b"' % str(instant(ms)).encode()

@@ -1,0 +1,66 @@
+"""`mapsvc generate`: a seeded synthetic country with live-looking statuses, through the same door as everything else."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import sys
+from collections.abc import Iterator
+
+import asyncpg
+import msgspec
+from tqdm import tqdm
+
+from geo.station import Located
+from mapsvc.door import Door
+from mapsvc.generate_world import generate, statuses
+from mapsvc.settings import Settings
+from sql import queries
+
+AT_ONCE = 1600  # stations handed to the door: a hundred a shard
+CONNECTIONS = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--stations", type=int, required=True, metavar="N", help="how many stations; 3 EVSEs each on average"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--without-status", action="store_true", help="as a register: no EVSE has reported yet")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    if settings.database_url is None:
+        print("mapsvc: set DATABASE_URL (`mapsvc up` prints its own)", file=sys.stderr)
+        return 2
+    asyncio.run(load(settings.database_url, args.stations, args.seed, live=not args.without_status))
+    return 0
+
+
+async def load(database_url: str, stations: int, seed: int, *, live: bool = True) -> Door:
+    """Generates and writes; returns the door with its tally."""
+    pool = await asyncpg.create_pool(database_url, min_size=1, max_size=CONNECTIONS, command_timeout=120)
+    try:
+        door = Door(pool)
+        now_ms = await pool.fetchval(queries.CLOCK_MS)
+        with tqdm(total=stations, unit=" stations", disable=None, mininterval=0.5, smoothing=0.05) as progress:
+            for chunk in _chunks(generated(stations, seed, now_ms, live=live)):
+                await door.add_parties({item.station.party for item in chunk}, live=True)
+                await door.put(chunk)
+                progress.update(len(chunk))
+        return door
+    finally:
+        await pool.close()
+
+
+def generated(stations: int, seed: int, now_ms: int, *, live: bool) -> Iterator[Located]:
+    rng = random.Random(seed)  # noqa: S311 (a repeatable world, not a secret)
+    for item in generate(stations, seed):
+        yield msgspec.structs.replace(item, reports=statuses(item, rng, now_ms)) if live else item
+
+
+def _chunks(items: Iterator[Located]) -> Iterator[list[Located]]:
+    while chunk := list(itertools.islice(items, AT_ONCE)):
+        yield chunk

@@ -1,0 +1,144 @@
+"""`mapsvc import FORMAT FILE…`: registers and feeds into the store, with counts and a report of every dirty row.
+
+Exit code 0 with a report, however dirty the rows; 1 when a file as a whole cannot be read (the others are imported).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import asyncpg
+from tqdm import tqdm
+
+from geo.station import Located
+from mapsvc.access import party_id
+from mapsvc.door import Door, Fate
+from mapsvc.importers import irve, ocpi
+from mapsvc.importers.report import Report, UnreadableFile
+from mapsvc.importers.source import open_source
+from mapsvc.settings import Settings
+from sql import queries
+
+AT_ONCE = 400  # stations handed to the door at once: about 25 a shard, so that statuses never wait long behind them
+CONNECTIONS = 4
+FULL_LIMIT = (
+    0.10  # `--full` refuses to remove more than this part of a party's stations: a truncated feed looks the same
+)
+
+Reader = Callable[[BinaryIO, str | None, Report], Iterable[Located]]
+
+FORMATS: dict[str, tuple[Reader, bool]] = {
+    "ocpi": (lambda file, party, report: ocpi.parse(file.read(), party=party, report=report), True),
+    "irve": (lambda file, _, report: irve.parse(file, report=report), False),
+}
+"""By name: how to read, and whether its parties report live statuses."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("format", choices=sorted(FORMATS))
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="plain or .gz")
+    parser.add_argument("--party", type=party_id, metavar="CC*ID", help="owner of stations that name none")
+    parser.add_argument(
+        "--full", action="store_true", help="the files are all of their parties: mark what is missing REMOVED"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write every dirty row there (.tsv, .json)")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    if settings.database_url is None:
+        print("mapsvc: set DATABASE_URL (`mapsvc up` prints its own)", file=sys.stderr)
+        return 2
+    return asyncio.run(_run(args, settings.database_url))
+
+
+async def _run(args: argparse.Namespace, database_url: str) -> int:
+    report, code = Report(), 0
+    pool = await asyncpg.create_pool(database_url, min_size=1, max_size=CONNECTIONS, command_timeout=120)
+    try:
+        importer = Import(pool, args.format, report)
+        for path in args.files:
+            try:
+                await importer.file(path, args.party)
+            except UnreadableFile as error:
+                print(f"mapsvc: {error.reason}", file=sys.stderr)
+                code = 1
+        if args.full:
+            if code:
+                print("mapsvc: --full does nothing when a file could not be read", file=sys.stderr)
+            else:
+                code = await importer.remove_missing()
+        print(importer.summary())
+        if args.report is not None:
+            report.write(args.report)
+            print(f"report: {args.report}")
+    finally:
+        await pool.close()
+    return code
+
+
+class Import:
+    """One run of the command over its files."""
+
+    def __init__(self, pool: Any, format_name: str, report: Report) -> None:
+        self._pool = pool
+        self._read, self._live = FORMATS[format_name]
+        self._report = report
+        self._keys: dict[str, set[str]] = {}  # party -> the station keys that the files name
+        self.door = Door(pool)
+
+    async def file(self, path: Path, party: str | None) -> None:
+        """Raises UnreadableFile; stations that came before a tear in the file are in the store."""
+        with open_source(path) as source:
+            stations = self._read(source, party, self._report)
+            bar = tqdm(stations, unit=" stations", desc=path.name, disable=None, leave=False, file=sys.stderr)
+            for chunk in _chunks(iter(bar)):
+                for item in chunk:
+                    self._keys.setdefault(item.station.party, set()).add(item.station.key)
+                await self.door.add_parties({item.station.party for item in chunk}, live=self._live)
+                await self.door.put(chunk)
+
+    async def remove_missing(self) -> int:
+        """Marks REMOVED what the parties' files no longer name. Exit code 1 if that would be too much."""
+        code = 0
+        for party, keys in sorted(self._keys.items()):
+            missing = [r["key"] for r in await self._pool.fetch(queries.STATIONS_OF_PARTY_EXCEPT, party, sorted(keys))]
+            total = await self._pool.fetchval(queries.STATION_COUNT, party)
+            if len(missing) > FULL_LIMIT * total:
+                print(
+                    f"mapsvc: {party}: {len(missing)} of {total} stations are not in the files, more than "
+                    f"{FULL_LIMIT:.0%}: none was removed",
+                    file=sys.stderr,
+                )
+                code = 1
+                continue
+            for start in range(0, len(missing), AT_ONCE):
+                await self.door.remove(missing[start : start + AT_ONCE])
+        return code
+
+    def summary(self) -> str:
+        tally = self.door.tally
+        lines = [
+            _counts("stations", tally.stations, (Fate.NEW, Fate.CHANGED, Fate.UNCHANGED, Fate.LATE, Fate.REMOVED)),
+            _counts("EVSEs", tally.evses, ("new", "changed", "unchanged", "vanished")),
+            _counts("connectors", tally.connectors, ("new", "changed", "unchanged", "vanished")),
+        ]
+        if tally.statuses.total():
+            lines.append(
+                _counts("statuses", tally.statuses, ("applied", "confirmed", "late", "future", "unknown_evse"))
+            )
+        return "\n".join([*lines, self._report.summary()])
+
+
+def _counts(what: str, counts: Any, words: Iterable[str]) -> str:
+    return f"{what + ':':<12}" + "  ".join(f"{counts[word]} {word}" for word in words)
+
+
+def _chunks(items: Iterator[Located]) -> Iterator[list[Located]]:
+    while chunk := list(itertools.islice(items, AT_ONCE)):
+        yield chunk

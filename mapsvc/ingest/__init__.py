@@ -1,0 +1,1 @@
+"""Ingest: the one process (a shard group) that lets updates in. Validate, authenticate, resolve, commit, acknowledge."""

@@ -1,0 +1,35 @@
+"""The database's clock, known here without asking each time: the one clock on which "future" and TTLs are judged."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from sql import queries
+
+EVERY_S = 5.0
+
+
+class DatabaseClock:
+    """Our monotonic clock plus the offset last measured; good to a few milliseconds."""
+
+    def __init__(self) -> None:
+        self._offset_ms = time.time() * 1000 - time.monotonic() * 1000
+
+    def now_ms(self) -> int:
+        return int(time.monotonic() * 1000 + self._offset_ms)
+
+    async def measure(self, pool: Any) -> None:
+        before = time.monotonic()
+        theirs: int = await pool.fetchval(queries.CLOCK_MS)
+        self._offset_ms = theirs - (before + time.monotonic()) / 2 * 1000
+
+    async def follow(self, pool: Any) -> None:
+        """For ever; a database that does not answer leaves the offset as it was."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            try:
+                await self.measure(pool)
+            except Exception:  # noqa: S112 (whatever it is, ingest will meet and report it)
+                continue

@@ -1,0 +1,96 @@
+"""`mapsvc ingest`: the writer's process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from urllib.parse import urlsplit
+
+import asyncpg
+from aiohttp import web
+
+from cache.client import Cache
+from mapsvc.ingest.app import IngestApp
+from mapsvc.ingest.service import StatusService
+from mapsvc.role import Role
+from mapsvc.settings import Settings
+from sql import queries
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 8  # a few shards commit at once: fsync waits overlap, and PostgreSQL groups their commits
+STATEMENT_S = 10.0  # then the request answers 503
+PARTITIONS_AHEAD = 3  # hours of outbox, days of history
+OUTBOX_KEEP_MS = 2 * 3_600_000  # a relay may be an hour behind; then Redis is rebuilt instead
+HISTORY_KEEP_MS = 90 * 86_400_000
+IDEMPOTENCY_KEEP_MS = 86_400_000
+UPKEEP_S = 300.0  # partitions made and dropped, old idempotency answers purged
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Takes status updates and stations, commits them to PostgreSQL, then acknowledges."
+
+
+def run(_: argparse.Namespace, settings: Settings) -> int:
+    return Role("ingest", settings).run(serve)
+
+
+async def serve(role: Role) -> None:
+    settings = role.settings
+    url = urlsplit(settings.ingest_url or "http://127.0.0.1:0")
+    pool = await _pool(settings.database_url or "")
+    cache = Cache(settings.redis_url or "")
+    service = StatusService(pool, cache)
+    role.measure(
+        {
+            "mapsvc_ingest_waiting_rows": lambda: service.writers.waiting_rows,
+            "mapsvc_ingest_pending_confirmations": lambda: service.writers.pending_rows,
+            "mapsvc_confirmations_dropped_total": lambda: service.seen_dropped,
+        }
+    )
+    runner = web.AppRunner(
+        IngestApp(pool, service, role.metrics).application(),
+        access_log=None,
+        shutdown_timeout=5.0,
+        keepalive_timeout=75,
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, url.hostname or "127.0.0.1", url.port or 0)
+    await site.start()
+    tasks = [asyncio.create_task(service.run()), asyncio.create_task(_keep_up(pool))]
+    try:
+        host, port = runner.addresses[0][:2]
+        role.ready(f"http://{host}:{port}")
+        await asyncio.gather(*tasks)
+    finally:
+        await runner.cleanup()  # lets requests in flight finish while the writers still run
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await cache.close()
+        pool.terminate()
+
+
+async def _pool(database_url: str) -> asyncpg.Pool[asyncpg.Record]:
+    """Waits for a database that is still starting."""
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                database_url, min_size=2, max_size=CONNECTIONS, command_timeout=STATEMENT_S, timeout=5
+            )
+        except (OSError, asyncpg.PostgresError) as error:
+            log.warning("database does not answer", extra={"error": type(error).__name__})
+            await asyncio.sleep(1)
+
+
+async def _keep_up(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    """Partitions ahead, old ones away; a failure waits for the next turn."""
+    while True:
+        try:
+            await pool.fetch(queries.MAKE_PARTITIONS, PARTITIONS_AHEAD)
+            await pool.fetch(queries.DROP_OLD_PARTITIONS, OUTBOX_KEEP_MS, HISTORY_KEEP_MS)
+            await pool.fetch(queries.IDEMPOTENCY_PURGE, IDEMPOTENCY_KEEP_MS)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("upkeep failed", extra={"error": type(error).__name__})
+        await asyncio.sleep(UPKEEP_S)

@@ -1,0 +1,191 @@
+"""The read handlers: each turns a typed query into an answer from the replica's world. No Redis, no SQL, no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+import numpy as np
+import orjson
+from aiohttp import web
+
+from geo.columns import Rows
+from geo.filters import Filter
+from geo.mvt import AGGREGATE_KEYS, AGGREGATES, STATIONS
+from geo.point import Box
+from geo.select import Selected, select
+from geo.spatial import BUCKET_ZOOM
+from geo.tilemath import check_tile, pixels
+from geo.world import World
+from mapsvc.bodies import Bodies
+from mapsvc.params import parse_list, parse_nearby, parse_nothing, parse_tile_filter
+from mapsvc.problems import Fault, NotFound, Problem, Unavailable
+from mapsvc.replies import AGGREGATE_TILE, DESCRIPTION, REVALIDATE, STATION_TILE, Reply, of_reply, of_tile
+from mapsvc.tiles import MAX_ZOOM, MIN_STATION_ZOOM, Tiles
+
+MANY_TILES = 4096  # a box over more z 11 tiles than this is answered by a scan of all stations
+
+
+class Reader:
+    """`ready`: whether the world is loaded; `base_url`: how clients reach us, for absolute URLs."""
+
+    def __init__(
+        self,
+        world: World,
+        tiles: Tiles,
+        bodies: Bodies,
+        now_ms: Callable[[], int],
+        ready: Callable[[], bool],
+        base_url: str,
+    ) -> None:
+        self._world = world
+        self._tiles = tiles
+        self._bodies = bodies
+        self._now_ms = now_ms
+        self._ready = ready
+        self._base_url = base_url
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/nearby", self.nearby),
+            web.get("/v1/stations", self.stations),
+            web.get("/v1/stations/{id}", self.station),
+            web.get("/v1/tiles/stations.json", self.tilejson),
+            web.get(r"/v1/tiles/stations/{z:\d{1,2}}/{x:\d{1,9}}/{y:\d{1,9}}.mvt", self.tile),
+        ]
+
+    async def nearby(self, request: web.Request) -> web.Response:
+        query = parse_nearby(request.rel_url.raw_query_string)
+        world = self._current()
+        excluded = 0
+        if not query.wanted:
+            hits = world.nearby.nearest(query.at, query.radius_m, query.limit)
+            s = world.stations
+            items = self._bodies.summaries(hits.rows, s.counts[hits.rows], s.max_kw[hits.rows], hits.metres)
+        else:
+            hits = world.nearby.nearest(
+                query.at, query.radius_m, query.limit, lambda rows: select(world, rows, query.wanted).keep
+            )
+            chosen = select(world, hits.rows, query.wanted)
+            items = self._bodies.summaries(hits.rows, chosen.counts, chosen.max_kw, hits.metres)
+            if query.wanted.open_now:
+                excluded = int(select(world, hits.searched, query.wanted).unknown_hours.sum())
+        return await of_reply(request, Reply(_listing(items, query.wanted, excluded)))
+
+    async def stations(self, request: web.Request) -> web.Response:
+        query = parse_list(request.rel_url.raw_query_string)
+        world = self._current()
+        if query.ids is not None:
+            rows = np.array([row for key in query.ids if (row := world.find(key)) is not None], np.int32)
+        else:
+            assert query.box is not None
+            rows = self._rows_in(query.box)
+        rows = rows[np.argsort(world.stations.num[rows])]
+        rows = rows[world.stations.num[rows] > query.after]
+        chosen, rows, excluded, more = self._page(rows, query.wanted, query.limit)
+        headers = {}
+        if more:
+            last = int(world.stations.num[rows[-1]])
+            headers["Link"] = f'<{self._base_url}/v1/stations?{_next_query(request, last)}>; rel="next"'
+        items = self._bodies.summaries(rows, chosen.counts, chosen.max_kw)
+        return await of_reply(request, Reply(_listing(items, query.wanted, excluded), headers=headers))
+
+    async def station(self, request: web.Request) -> web.Response:
+        parse_nothing(request.rel_url.raw_query_string)
+        row = self._current().find(request.match_info["id"].casefold())
+        if row is None:
+            raise NotFound("There is no such station.")
+        return await of_reply(request, Reply(self._bodies.station(row), cache_control=REVALIDATE, etag=True))
+
+    async def tilejson(self, request: web.Request) -> web.Response:
+        wanted = parse_tile_filter(request.rel_url.raw_query_string)
+        query = f"?{request.rel_url.raw_query_string}" if wanted else ""
+        return await of_reply(request, Reply(self._tilejson(query), cache_control=DESCRIPTION, etag=True))
+
+    async def tile(self, request: web.Request) -> web.Response:
+        path = request.match_info
+        try:
+            tile = check_tile(int(path["z"]), int(path["x"]), int(path["y"]), MAX_ZOOM)
+        except ValueError as error:
+            raise Problem("There is no such tile.", [Fault("z/x/y", str(error))]) from error
+        wanted = parse_tile_filter(request.rel_url.raw_query_string)
+        self._current()
+        published = self._tiles.get(tile, wanted, self._now_ms())
+        return of_tile(request, published, STATION_TILE if tile.z >= MIN_STATION_ZOOM else AGGREGATE_TILE)
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    def _current(self) -> World:
+        """The world as of this instant. Raises Unavailable while it is not loaded."""
+        if not self._ready():
+            raise Unavailable("The stations are still being loaded.")
+        self._world.advance(self._now_ms())
+        return self._world
+
+    def _rows_in(self, box: Box) -> Rows:
+        world = self._world
+        s = world.stations
+        found: list[Rows] = []
+        for part in box.parts():
+            corners = pixels([part.north, part.south], [part.west, min(part.east, 179.999999)], BUCKET_ZOOM)
+            width, height = int(corners.x[1] - corners.x[0]) + 1, int(corners.y[1] - corners.y[0]) + 1
+            if width * height > MANY_TILES:
+                rows = world.shown_rows()
+                return rows[box.contains(s.lat[rows], s.lon[rows])]
+            west, north = int(corners.x[0]), int(corners.y[0])
+            found.append(world.spatial.in_tiles(west, north, width, height))
+            if part.east == 180.0:  # what stands on the antimeridian itself is in the first column
+                found.append(world.spatial.in_tiles(0, north, 1, height))
+        rows = np.unique(np.concatenate(found))
+        return rows[box.contains(s.lat[rows], s.lon[rows])]
+
+    def _page(self, rows: Rows, wanted: Filter, limit: int) -> tuple[Selected, Rows, int, bool]:
+        """The first `limit` of rows that pass; how many unknown hours left out on the way; whether there are more."""
+        chosen = select(self._world, rows, wanted)
+        passing = np.flatnonzero(chosen.keep)
+        more = len(passing) > limit
+        end = int(passing[limit - 1]) + 1 if more else len(rows)
+        passing = passing[:limit]
+        excluded = int(chosen.unknown_hours[:end].sum())
+        kept = Selected(
+            chosen.keep[passing], chosen.counts[passing], chosen.max_kw[passing], chosen.unknown_hours[passing]
+        )
+        return kept, rows[passing], excluded, more
+
+    def _tilejson(self, query: str) -> bytes:
+        """TileJSON 3.0.0."""
+        stations = dict.fromkeys(STATIONS.keys, "a count, exact below 100 and rounded down above")
+        stations["status"] = "0 unknown, 1 free, 2 busy, 3 out of service"
+        stations["kw"] = "the largest power, kW, rounded down; 0: not known"
+        aggregates = dict.fromkeys(AGGREGATE_KEYS, "a count of EVSEs")
+        aggregates |= {
+            "count": "stations",
+            "max_kw": "the largest power, kW",
+            "best_id": "id of the strongest station with a free EVSE",
+            "best_kw": "its power, kW",
+        }
+        return orjson.dumps(
+            {
+                "tilejson": "3.0.0",
+                "name": "Charging stations",
+                "tiles": [f"{self._base_url}/v1/tiles/stations/{{z}}/{{x}}/{{y}}.mvt{query}"],
+                "minzoom": 0,
+                "maxzoom": MAX_ZOOM,
+                "bounds": [-180, -85.051129, 180, 85.051129],
+                "vector_layers": [
+                    {"id": STATIONS.name, "minzoom": MIN_STATION_ZOOM, "maxzoom": MAX_ZOOM, "fields": stations},
+                    {"id": AGGREGATES, "minzoom": 0, "maxzoom": MIN_STATION_ZOOM - 1, "fields": aggregates},
+                ],
+            }
+        )
+
+
+def _listing(items: list[bytes], wanted: Filter, excluded: int) -> bytes:
+    if not wanted.open_now:
+        return b'{"stations":[%b]}' % b",".join(items)
+    return b'{"stations":[%b],"excluded_unknown_hours":%d}' % (b",".join(items), excluded)
+
+
+def _next_query(request: web.Request, after: int) -> str:
+    pairs = [(name, value) for name, value in request.query.items() if name != "after"]
+    return urlencode([*pairs, ("after", str(after))], safe=",")

@@ -1,0 +1,204 @@
+"""The relay: carries what PostGIS committed to Redis, shard by shard, in commit order.
+
+One active relay a shard, by an advisory lock on a direct connection; a second relay waits for the lock and takes over
+when the first one's connection is gone (promise R4). Should both believe to be active, the script in Redis lets only the
+one through whose batch begins right after the head. Whatever fails is tried again from the head that Redis names:
+repeating is harmless, skipping is impossible.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from cache.client import UNREACHABLE, Cache, RedisError
+from cache.writer import ABSENT, Batch, ShardWriter, empty_states, publish_control
+from geo.station import SHARDS
+from mapsvc.cached_form import cell_name, placed, states_of
+from mapsvc.rebuild import party_clocks, rebuild
+from mapsvc.role import Role
+from mapsvc.settings import Settings
+from sql import queries
+
+log = logging.getLogger(__name__)
+
+BATCH_ROWS = 1000  # rows of the outbox in one script call: about 5 ms of Redis
+BATCH_STATIONS = 100  # a station row is a hundred times a status row: more of them would make statuses wait
+BEAT_S = 1.0  # clock beats, TTLs and epoch; also how long a lost NOTIFY can delay a row
+TAKE_OVER_S = 1.0  # how often a standby asks for the lock: with BEAT_S within the 5 s that R4 allows
+PAUSE_S = 0.5  # after a failure
+
+DATABASE_DOWN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
+
+class Relay:
+    def __init__(self, database_url: str, redis_url: str) -> None:
+        self._database_url = database_url
+        self._cache = Cache(redis_url)
+        self._rebuild_cache = Cache(redis_url, timeout_s=60)
+        self._wake = [asyncio.Event() for _ in range(SHARDS)]
+        self._writers: dict[int, ShardWriter] = {}
+        self._rebuilding = asyncio.Lock()
+        self.heads: dict[int, int] = {}  # by shard held: the last n in Redis
+        self.backlog: dict[int, int] = {}  # by shard held: rows committed and not yet in Redis, at the last beat
+        self.carried_rows = 0
+        self.rebuilds = 0
+        self.epoch = -1
+
+    async def run(self) -> None:
+        """For ever. Cancel to stop."""
+        try:
+            while True:
+                try:
+                    await self._session()
+                except DATABASE_DOWN as error:
+                    log.warning("database does not answer", extra={"error": type(error).__name__})
+                await asyncio.sleep(PAUSE_S)
+        finally:
+            await self._cache.close()
+            await self._rebuild_cache.close()
+
+    @property
+    def active(self) -> bool:
+        return bool(self.heads)
+
+    async def _session(self) -> None:
+        """One life of the connection that holds the locks."""
+        connection = await asyncpg.connect(self._database_url, timeout=5, command_timeout=30)
+        pool = await asyncpg.create_pool(self._database_url, min_size=1, max_size=4, command_timeout=30)
+        tasks: dict[int, asyncio.Task[None]] = {}
+        try:
+            await connection.add_listener("outbox", self._notified)
+            while True:
+                self.epoch = await connection.fetchval(queries.EPOCH_GET)
+                for shard in range(SHARDS):
+                    if shard not in tasks and await connection.fetchval(queries.RELAY_LOCK, shard):
+                        tasks[shard] = asyncio.create_task(self._carry_for_ever(shard, pool))
+                await self._beat(connection)
+                for task in tasks.values():
+                    if task.done():
+                        task.result()
+                await asyncio.sleep(BEAT_S if len(tasks) == SHARDS else min(BEAT_S, TAKE_OVER_S))
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            self.heads.clear()
+            self.backlog.clear()
+            self._writers.clear()
+            pool.terminate()
+            connection.terminate()
+
+    def _notified(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        self._wake[int(str(payload))].set()
+
+    async def _beat(self, connection: Any) -> None:
+        """What is quiet is not dead: says so for every shard that has nothing left to carry."""
+        clock_ms = await connection.fetchval(queries.CLOCK_MS)  # before the heads: never claims too much
+        heads = {row["shard"]: row["n"] for row in await connection.fetch(queries.SHARD_HEADS)}
+        self.backlog = {shard: heads[shard] - head for shard, head in self.heads.items()}
+        try:
+            if 0 in self.heads:
+                await publish_control(self._cache, self.epoch, await party_clocks(connection))
+            for shard, writer in list(self._writers.items()):
+                if self.heads.get(shard) == heads[shard]:
+                    await writer.beat(heads[shard], clock_ms)
+                else:
+                    self._wake[shard].set()
+        except (RedisError, *UNREACHABLE):
+            log.warning("redis does not answer")
+
+    async def _carry_for_ever(self, shard: int, pool: Any) -> None:
+        """Carries one shard while the lock is held; waits out a Redis that does not answer."""
+        while True:
+            try:
+                await self._carry(shard, pool)
+                continue
+            except (RedisError, *UNREACHABLE) as error:
+                log.warning("cannot carry", extra={"shard": shard, "error": type(error).__name__})
+            self._writers.pop(shard, None)
+            await asyncio.sleep(PAUSE_S)
+
+    async def _carry(self, shard: int, pool: Any) -> None:
+        """From the head that Redis names until the epoch changes or the cache is gone."""
+        epoch = self.epoch
+        writer = ShardWriter(self._cache, shard, epoch)
+        head = await writer.head()
+        if head is None:
+            await self._rebuild(epoch)
+            return
+        self._writers[shard] = writer
+        self.heads[shard] = head
+        while epoch == self.epoch:
+            self._wake[shard].clear()
+            rows = await pool.fetch(queries.OUTBOX_READ, shard, head, BATCH_ROWS)
+            if not rows:
+                await self._wait(shard)
+                continue
+            if rows[0]["n"] != head + 1:
+                log.error("the outbox no longer reaches back", extra={"shard": shard, "head": head})
+                await self._rebuild(epoch)
+                return
+            batch = await self._batch(rows, pool)
+            reached = await writer.apply(batch)
+            if reached == ABSENT:
+                await self._rebuild(epoch)
+                return
+            self.carried_rows += max(0, reached - head)
+            head = self.heads[shard] = reached
+
+    async def _wait(self, shard: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_S):
+                await self._wake[shard].wait()
+
+    async def _batch(self, rows: Sequence[Any], pool: Any) -> Batch:
+        whole = [i for i, row in enumerate(rows) if row["kind"] != "s"]
+        if len(whole) > BATCH_STATIONS:
+            rows = rows[: whole[BATCH_STATIONS]]
+        nums = sorted({row["num"] for row in rows if row["kind"] != "s"})
+        stations = [placed(row) for row in await pool.fetch(queries.STATIONS_BY_NUM, nums)] if nums else []
+        # A status of a station that nobody may see goes nowhere; its number still passes.
+        shown = [row for row in rows if row["kind"] == "s" and row["cell"] is not None]
+        states = empty_states()
+        if shown:
+            num, slot, status, n, changed, seen = zip(
+                *((r["num"], r["slot"], r["status"], r["n"], r["changed_ms"], r["seen_ms"]) for r in shown), strict=True
+            )
+            states = states_of(num, slot, status, n, changed, seen)
+        cells = {row["num"]: cell_name(row["cell"]) for row in shown}
+        return Batch(rows[0]["n"], rows[-1]["n"], rows[-1]["created_ms"], states, cells, stations)
+
+    async def _rebuild(self, seen_epoch: int) -> None:
+        async with self._rebuilding:
+            if self.epoch == seen_epoch:
+                log.warning("the cache is gone: rebuilding it", extra={"epoch": seen_epoch})
+                self.epoch = await rebuild(self._database_url, self._rebuild_cache, seen_epoch)
+                self.rebuilds += 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Carries committed changes from PostGIS to Redis. Run two: the second takes over."
+
+
+def run(_: argparse.Namespace, settings: Settings) -> int:
+    async def work(role: Role) -> None:
+        relay = Relay(settings.database_url or "", settings.redis_url or "")
+        role.measure(
+            {
+                "mapsvc_relay_active_shards": lambda: len(relay.heads),
+                "mapsvc_relay_backlog_rows": lambda: sum(relay.backlog.values()),
+                "mapsvc_relay_carried_rows_total": lambda: relay.carried_rows,
+                "mapsvc_relay_rebuilds_total": lambda: relay.rebuilds,
+            }
+        )
+        role.ready("-")
+        await relay.run()
+
+    return Role("relay", settings).run(work)

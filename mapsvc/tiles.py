@@ -1,0 +1,264 @@
+"""Vector tiles out of the world: prepared, patched in place, rendered on demand for filters.
+
+Unfiltered station tiles (z 11 to 14) are kept with the offsets of their status bytes; a status change patches them.
+Unfiltered aggregate tiles (z 0 to 10) follow the aggregates, which are brought up to date when somebody asks.
+Filtered tiles are rendered on demand into a bounded LRU. A tile is republished at most every 100 ms, an aggregate tile
+at most once a second: a viewer sees no difference, and a busy city costs no more than a quiet one.
+Invariant: patched bytes equal freshly rendered bytes (R5). The ETag is a hash of the very bytes sent, so it is the same on
+every worker and changes exactly when they do.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from geo.aggregates import BASE_RES, MAX_AGGREGATE_ZOOM, RES_OF_ZOOM, Aggregates, render_rows
+from geo.cell_rows import Members, aggregate_rows
+from geo.columns import Rows
+from geo.filters import NO_FILTER, Filter
+from geo.h3bits import parent_cells
+from geo.mvt import STATIONS, EncodedLayer, encode_points, floor_index, patch
+from geo.point import Floats
+from geo.select import Counts, select
+from geo.spatial import BUCKET_ZOOM, FINE_RES, cells_of
+from geo.station import Availability
+from geo.tilemath import Tile, pixels, tile_keys
+from geo.world import World
+
+MAX_ZOOM = 14  # a grid unit is 0.6 m there; clients overzoom beyond
+MIN_STATION_ZOOM = MAX_AGGREGATE_ZOOM + 1
+STATION_EVERY_MS, AGGREGATE_EVERY_MS = 100, 1000
+CACHE_BYTES = 64 << 20  # prepared tiles of one worker
+GZIP_FROM_BYTES = 200  # smaller bodies do not shrink
+
+assert FINE_RES == BASE_RES and BUCKET_ZOOM == MIN_STATION_ZOOM
+
+
+class Published(NamedTuple):
+    """A tile as it is sent. `gzipped` is None for bodies too small to shrink."""
+
+    body: bytes
+    etag: str
+    gzipped: bytes | None
+    gzip_etag: str
+
+
+def publish(body: bytes) -> Published:
+    packed = None
+    if len(body) >= GZIP_FROM_BYTES:
+        deflate = zlib.compressobj(1, zlib.DEFLATED, 31)  # gzip with mtime 0: equal bytes on every worker
+        packed = deflate.compress(body) + deflate.flush()
+    return Published(body, _etag(body, ""), packed, "" if packed is None else _etag(packed, "-gz"))
+
+
+def _etag(body: bytes, suffix: str) -> str:
+    return f'"{xxhash.xxh3_64_hexdigest(body)}{suffix}"'
+
+
+class _Kept:
+    """A tile in the cache."""
+
+    __slots__ = ("at_ms", "data", "dirty", "offsets", "published", "rows", "stale", "version")
+
+    def __init__(self, published: Published, at_ms: int) -> None:
+        self.published = published
+        self.at_ms = at_ms  # when it was published
+        self.stale = False  # must be rendered anew
+        self.version = -1
+        self.dirty: set[int] = set()  # rows whose status bytes have to be patched
+        self.data = bytearray()
+        self.offsets: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.rows: Rows = np.zeros(0, np.int32)
+
+    @property
+    def nbytes(self) -> int:
+        packed = self.published.gzipped
+        return 500 + 2 * len(self.published.body) + len(packed or b"") + 12 * len(self.rows)
+
+
+class Tiles:
+    """The tiles of one world; it observes the world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._kept: OrderedDict[tuple[int, Filter], _Kept] = OrderedDict()
+        self._bytes = 0
+        self._aggregates = Aggregates()
+        self._dirty_cells: set[int] = set()
+        self._aggregated_ms = 0
+        self._version = 0  # counts changes of the world
+        self._cells_version = 0  # counts updates of the aggregates
+        world.observe(self)
+        rows = world.shown_rows()
+        self._dirty_cells.update(world.fine_cells[rows].tolist())
+
+    @property
+    def cached_bytes(self) -> int:
+        return self._bytes
+
+    def warm(self, now_ms: int) -> None:
+        """Does what the first request would have to wait for: sums up the whole world."""
+        self._bring_aggregates_up(now_ms)
+
+    def get(self, tile: Tile, wanted: Filter, now_ms: int) -> Published:
+        """The tile now. Tile numbers are valid and z is at most MAX_ZOOM."""
+        every_ms = STATION_EVERY_MS if tile.z >= MIN_STATION_ZOOM else AGGREGATE_EVERY_MS
+        key = (tile.key, wanted)
+        kept = self._kept.get(key)
+        if kept is not None:
+            self._kept.move_to_end(key)
+            if now_ms - kept.at_ms < every_ms and now_ms >= kept.at_ms:
+                return kept.published
+            if self._is_current(tile, wanted, kept, now_ms):
+                return kept.published
+            self._bytes -= kept.nbytes
+        if kept is not None and kept.dirty and not kept.stale:
+            self._patch(kept, now_ms)
+        else:
+            kept = self._render(tile, wanted, now_ms)
+        self._kept[key] = kept
+        self._bytes += kept.nbytes
+        while self._bytes > CACHE_BYTES and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return kept.published
+
+    def _is_current(self, tile: Tile, wanted: Filter, kept: _Kept, now_ms: int) -> bool:
+        if wanted:
+            return kept.version == self._version
+        if tile.z < MIN_STATION_ZOOM:
+            self._bring_aggregates_up(now_ms)
+            return kept.version == self._cells_version
+        return not kept.stale and not kept.dirty
+
+    # -- observing the world ------------------------------------------------------------------------------------------
+
+    def changed(self, rows: Rows) -> None:
+        self._version += 1
+        self._dirty_cells.update(self._world.fine_cells[rows].tolist())
+        if not self._kept:
+            return
+        s = self._world.stations
+        at = pixels(s.lat[rows], s.lon[rows], MAX_ZOOM)
+        for row, deepest in zip(rows.tolist(), tile_keys(MAX_ZOOM, at.x, at.y).tolist(), strict=True):
+            for shift in range(0, 2 * (MAX_ZOOM - MIN_STATION_ZOOM) + 1, 2):
+                kept = self._kept.get((deepest >> shift, NO_FILTER))
+                if kept is not None:
+                    kept.dirty.add(row)
+
+    def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
+        self._version += 1
+        self._dirty_cells.update(cells_of(lat, lon, FINE_RES).tolist())
+        if not self._kept:
+            return
+        at = pixels(lat, lon, MAX_ZOOM)
+        for deepest in set(tile_keys(MAX_ZOOM, at.x, at.y).tolist()):
+            for shift in range(0, 2 * (MAX_ZOOM - MIN_STATION_ZOOM) + 1, 2):
+                kept = self._kept.get((deepest >> shift, NO_FILTER))
+                if kept is not None:
+                    kept.stale = True
+
+    # -- rendering ----------------------------------------------------------------------------------------------------
+
+    def _render(self, tile: Tile, wanted: Filter, now_ms: int) -> _Kept:
+        if tile.z < MIN_STATION_ZOOM:
+            self._bring_aggregates_up(now_ms)
+            body = self._render_filtered_aggregates(tile, wanted) if wanted else self._aggregates.render(*tile)
+            kept = _Kept(publish(body), now_ms)
+            kept.version = self._version if wanted else self._cells_version
+            return kept
+        rows = self._rows_in(tile)
+        if wanted:
+            chosen = select(self._world, rows, wanted)
+            layer = self._encode(tile, rows[chosen.keep], chosen.counts[chosen.keep], chosen.max_kw[chosen.keep])
+            kept = _Kept(publish(bytes(layer.data)), now_ms)
+            kept.version = self._version
+            return kept
+        s = self._world.stations
+        layer = self._encode(tile, rows, s.counts[rows], s.max_kw[rows])
+        kept = _Kept(publish(bytes(layer.data)), now_ms)
+        kept.data, kept.offsets, kept.rows = layer.data, layer.tag_offset, rows
+        return kept
+
+    def _rows_in(self, tile: Tile) -> Rows:
+        """The stations of a tile of z >= MIN_STATION_ZOOM, by num."""
+        s = self._world.stations
+        bucket = self._world.spatial.tiles.get(tile.key >> 2 * (tile.z - BUCKET_ZOOM))
+        if bucket is None:
+            return np.zeros(0, np.int32)
+        rows = np.frombuffer(bucket.tobytes(), np.int32)
+        if tile.z > BUCKET_ZOOM:
+            at = pixels(s.lat[rows], s.lon[rows], tile.z)
+            rows = rows[(at.x == tile.x) & (at.y == tile.y)]
+        return rows[np.argsort(s.num[rows])]
+
+    def _encode(self, tile: Tile, rows: Rows, counts: Counts, max_kw: NDArray[np.float32]) -> EncodedLayer:
+        s = self._world.stations
+        at = pixels(s.lat[rows], s.lon[rows], tile.z)
+        return encode_points(STATIONS, s.num[rows], at.px, at.py, station_tags(counts, max_kw))
+
+    def _patch(self, kept: _Kept, now_ms: int) -> None:
+        s = self._world.stations
+        dirty = np.fromiter(kept.dirty, np.int32, len(kept.dirty))
+        where = np.flatnonzero(np.isin(kept.rows, dirty))
+        rows = kept.rows[where]
+        patch(kept.data, kept.offsets[where], station_tags(s.counts[rows], s.max_kw[rows]))
+        kept.dirty.clear()
+        kept.at_ms = now_ms
+        if kept.data != kept.published.body:
+            kept.published = publish(bytes(kept.data))
+
+    def _bring_aggregates_up(self, now_ms: int) -> None:
+        if not self._dirty_cells or 0 <= now_ms - self._aggregated_ms < AGGREGATE_EVERY_MS:
+            return
+        dirty = np.fromiter(self._dirty_cells, np.uint64, len(self._dirty_cells))
+        self._dirty_cells.clear()
+        self._aggregated_ms = now_ms
+        buckets = self._world.spatial.fine
+        found = [bucket for cell in dirty.tolist() if (bucket := buckets.get(cell)) is not None]
+        rows = np.frombuffer(b"".join(found), np.int32)
+        self._aggregates.update(dirty, self._members(rows, self._world.fine_cells[rows]))
+        self._cells_version += 1
+
+    def _members(
+        self, rows: Rows, cells: NDArray[np.uint64], counts: Counts | None = None, kw: NDArray[np.float32] | None = None
+    ) -> Members:
+        s = self._world.stations
+        counts = s.counts[rows] if counts is None else counts
+        return Members(
+            cells,
+            s.num[rows],
+            counts[:, Availability.FREE],
+            counts[:, Availability.BUSY],
+            counts[:, Availability.OUT_OF_SERVICE],
+            counts[:, Availability.UNKNOWN],
+            s.max_kw[rows] if kw is None else kw,
+        )
+
+    def _render_filtered_aggregates(self, tile: Tile, wanted: Filter) -> bytes:
+        buckets = self._world.spatial.fine
+        cells = self._aggregates.base_cells(*tile).tolist()
+        found = [bucket for cell in cells if (bucket := buckets.get(cell)) is not None]
+        rows = np.frombuffer(b"".join(found), np.int32)
+        chosen = select(self._world, rows, wanted)
+        rows = rows[chosen.keep]
+        at_res = parent_cells(self._world.fine_cells[rows], RES_OF_ZOOM[tile.z])
+        members = self._members(rows, at_res, chosen.counts[chosen.keep], chosen.max_kw[chosen.keep])
+        return render_rows(*tile, aggregate_rows(members))
+
+
+def station_tags(counts: Counts, max_kw: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Value indices of geo.mvt.STATIONS, shape (n, 7): status, free, busy, out_of_service, unknown, total, kw."""
+    unknown, free, busy, broken = counts.astype(np.int64).T
+    status = np.where(
+        free > 0,
+        Availability.FREE,
+        np.where(busy > 0, Availability.BUSY, np.where(broken > 0, Availability.OUT_OF_SERVICE, Availability.UNKNOWN)),
+    )
+    columns = (status, free, busy, broken, unknown, free + busy + broken + unknown, np.floor(max_kw))
+    return floor_index(np.stack(columns, axis=-1))

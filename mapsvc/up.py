@@ -1,0 +1,249 @@
+"""`mapsvc up`: everything one machine needs, in one supervisor.
+
+PostgreSQL and Redis (private ones, unless URLs are given), the migration, a first filling, then the roles as children:
+relay, ingest, serve and simulate. What ends by itself is started again. Ctrl-C or SIGTERM stops what was started here, in
+the reverse order, and nothing else; if the supervisor is killed outright, the kernel ends its children (see spawn).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+
+from mapsvc import merged_metrics, spawn, welcome
+from mapsvc.child import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    Child,
+    HopelessError,
+    command,
+    describe_exit,
+    run_to_end,
+    trim_log,
+)
+from mapsvc.engines import EngineError, PostgresEngine, RedisEngine
+from mapsvc.preflight import UpError, check_ports, locked
+from mapsvc.settings import Settings, run_dir
+from sql import queries
+
+ROOT = Path(__file__).resolve().parents[1]
+ENGINE_POLL_S = 0.1
+LOG_CHECK_S = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    try:
+        asyncio.run(_run_until_signal(settings))
+    except* (UpError, EngineError, HopelessError) as group:
+        for error in _leaves(group):
+            print(f"mapsvc up: {error}", file=sys.stderr, flush=True)
+        return_code = 1
+    else:
+        return_code = 0
+    return return_code
+
+
+async def _run_until_signal(settings: Settings) -> None:
+    """Ends quietly after Ctrl-C or SIGTERM; a second signal kills what still hesitates."""
+    up = Up(settings)
+    service = asyncio.create_task(up.run())
+
+    def on_signal() -> None:
+        if service.cancelling():
+            up.kill()
+        else:
+            say("stopping")
+            service.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # started by nohup: stay
+        loop.add_signal_handler(signal.SIGHUP, on_signal)
+    with contextlib.suppress(asyncio.CancelledError):
+        await service
+    say("stopped")
+
+
+class Up:
+    """One run of the service. `run` is its table of contents."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.engines: list[PostgresEngine | RedisEngine] = []
+        self.children: list[Child] = []
+        self.log_dir = settings.data_dir / "log"
+        self._registry = CollectorRegistry()
+        self._restarts = Counter(
+            "mapsvc_up_child_restarts", "Times a role or an engine ended by itself", ["role"], registry=self._registry
+        )
+
+    async def run(self) -> None:
+        # The watchers end before the stack unwinds: nothing is started again while everything is being stopped.
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as watchers:
+            self._make_folders()
+            stack.enter_context(locked(self.settings.data_dir))
+            await check_ports(self.settings)
+            await self._start_engines(stack, watchers)
+            await self._run_to_end("migrate")
+            await self._fill_if_empty()
+            admin_port = await self._serve_metrics(stack)
+            await self._start_roles(stack, watchers)
+            await self._greet(admin_port)
+            await self._keep_logs_short()
+
+    def kill(self) -> None:
+        for process in (*self.children, *self.engines):
+            process.kill()
+
+    def _make_folders(self) -> None:
+        try:
+            self.log_dir.mkdir(parents=True, exist_ok=True)
+            run_dir(self.settings.data_dir).mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise UpError(f"DATA_DIR={self.settings.data_dir}: {error.strerror}: {error.filename}") from None
+        if run_dir(self.settings.data_dir).stat().st_uid != os.geteuid():
+            raise UpError(f"{run_dir(self.settings.data_dir)} belongs to another account")
+
+    async def _start_engines(self, stack: AsyncExitStack, watchers: asyncio.TaskGroup) -> None:
+        """A private engine for each URL that is not given; its URL then goes to every role."""
+        data_dir = self.settings.data_dir
+        if self.settings.database_url is None:
+            postgres = PostgresEngine(data_dir / "postgres")
+            await self._start_engine(postgres, stack, watchers)
+            self.settings = dataclasses.replace(self.settings, database_url=postgres.url)
+        if self.settings.redis_url is None:
+            redis = RedisEngine(data_dir / "redis")
+            await self._start_engine(redis, stack, watchers)
+            self.settings = dataclasses.replace(self.settings, redis_url=redis.url)
+
+    async def _start_engine(
+        self, engine: PostgresEngine | RedisEngine, stack: AsyncExitStack, watchers: asyncio.TaskGroup
+    ) -> None:
+        self.engines.append(engine)
+        stack.push_async_callback(asyncio.to_thread, engine.stop)
+        await asyncio.to_thread(engine.start)
+        say(f"{engine.name} runs on port {engine.port}, data in {engine.home}")
+        watchers.create_task(self._keep_engine_running(engine))
+
+    async def _keep_engine_running(self, engine: PostgresEngine | RedisEngine) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            await asyncio.sleep(ENGINE_POLL_S)
+            if engine.running:
+                continue
+            say(f"{engine.name} ended by itself (see {engine.log}); starting it again")
+            self._restarts.labels(engine.name.lower()).inc()
+            try:
+                await asyncio.to_thread(engine.start)
+                pause_s = FIRST_PAUSE_S
+            except (EngineError, OSError) as error:
+                say(str(error))
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def _run_to_end(self, *words: str) -> None:
+        code = await run_to_end(command(*words), self._environment())
+        if code:
+            raise UpError(f"`mapsvc {words[0]}` failed ({describe_exit(code)})")
+
+    async def _fill_if_empty(self) -> None:
+        """An empty store gets a synthetic country. The marker tells a filling that was interrupted from real data."""
+        assert self.settings.database_url is not None
+        marker = self.settings.data_dir / "filling"
+        store = hashlib.sha256(self.settings.database_url.encode()).hexdigest()
+        interrupted = marker.exists() and marker.read_text() == store
+        if self.settings.demo_stations and (interrupted or not await has_stations(self.settings.database_url)):
+            say(f"the store is empty: generating {self.settings.demo_stations} stations")
+            marker.write_text(store)
+            await self._run_to_end("generate", "--stations", str(self.settings.demo_stations))
+            marker.unlink()
+
+    async def _serve_metrics(self, stack: AsyncExitStack) -> int:
+        sockets = run_dir(self.settings.data_dir)
+        for stale in merged_metrics.sockets_in(sockets):
+            stale.unlink()
+        runner = web.AppRunner(
+            merged_metrics.app(sockets, lambda: generate_latest(self._registry).decode()), access_log=None
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, spawn.LOOPBACK, self.settings.admin_port).start()
+        port: int = runner.addresses[0][1]
+        return port
+
+    async def _start_roles(self, stack: AsyncExitStack, watchers: asyncio.TaskGroup) -> None:
+        roles = ["relay", "serve"]
+        if self.settings.ingest_url is None:
+            url = f"http://{spawn.LOOPBACK}:{spawn.free_port()}"
+            self.settings = dataclasses.replace(self.settings, ingest_url=url)
+            roles.insert(1, "ingest")
+        say(f"starting {', '.join(roles)}; logs in {self.log_dir}")
+        for role in roles:
+            self._start_role(role, stack, watchers)
+        for child in self.children:
+            await child.ready.wait()
+        if self.settings.demo_stations:
+            self._start_role("simulate", stack, watchers)
+
+    def _start_role(self, role: str, stack: AsyncExitStack, watchers: asyncio.TaskGroup) -> None:
+        def on_restart() -> None:
+            self._restarts.labels(role).inc()
+
+        self._restarts.labels(role)  # shown from the beginning, as 0
+        child = Child(role, command(role), self._environment(), self.log_dir / f"{role}.log", say, on_restart)
+        self.children.append(child)
+        stack.push_async_callback(child.stop)
+        watchers.create_task(child.keep_running())
+
+    def _environment(self) -> dict[str, str]:
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        return {**os.environ, **self.settings.to_env(), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+    async def _greet(self, admin_port: int) -> None:
+        serve = next(child for child in self.children if child.role == "serve")
+        for line in await welcome.lines(serve.address, self.settings.public_url, admin_port):
+            print(line, flush=True)
+
+    async def _keep_logs_short(self) -> None:
+        while True:
+            await asyncio.sleep(LOG_CHECK_S)
+            for child in self.children:
+                trim_log(child.log)
+
+
+def say(text: str) -> None:
+    print(f"mapsvc: {text}", flush=True)
+
+
+async def has_stations(database_url: str) -> bool:
+    connection = await asyncpg.connect(database_url)
+    try:
+        return bool(await connection.fetchval(queries.ANY_STATION))
+    finally:
+        await connection.close()
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,122 @@
+"""`apply_batch` with typed rows: what goes through the one door to the database and what comes back.
+
+functions/apply_batch.sql says what each field means and which promises hold; here rows only become parallel arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sql import queries
+
+BATCH_ROWS = 1000  # stations + statuses in one call; the function refuses more
+
+
+class StatusRow(NamedTuple):
+    """One status report, resolved to its EVSE. In the order of receipt; several of one EVSE are allowed."""
+
+    num: int
+    slot: int
+    uid_key: str
+    status: int
+    k1: int
+    k2: int
+    changed_ms: int
+    seen_ms: int
+    known_k1: int | None = None
+    known_k2: int | None = None
+    confirm_after_ms: int = 0
+
+
+class EvseRow(NamedTuple):
+    slot: int
+    uid: str
+    uid_key: str
+    evse_id: str | None = None
+    gone: bool = False
+
+
+class StationRow(NamedTuple):
+    """One station's document. `expected_n`: its n as last read; None: it must not exist yet."""
+
+    num: int
+    expected_n: int | None
+    key: str
+    party: str
+    location_id: str
+    doc: str
+    lat: float
+    lon: float
+    publish: bool
+    removed: bool
+    last_updated_ms: int
+    cell: int
+    evses: Sequence[EvseRow] = ()
+
+
+class StatusOutcome(NamedTuple):
+    """`outcome`: applied (then `n` is its number), confirmed, late, unknown_evse.
+
+    `status`, `k1`, `k2`: what stands after this row; `seen_ms` as stored then; `written`: the row reached the table
+    (a confirmation mostly does not: its key and `seen_ms` are then the caller's to remember).
+    """
+
+    outcome: str
+    n: int | None
+    status: int | None
+    k1: int | None
+    k2: int | None
+    seen_ms: int | None
+    written: bool
+
+
+NO_STATUS = StatusOutcome("unknown_evse", None, None, None, None, None, False)
+
+
+class StationOutcome(NamedTuple):
+    """`outcome`: applied (then `n` is its number) or conflict: the station is not as expected, nothing was written."""
+
+    outcome: str
+    n: int | None
+
+
+class BatchResult(NamedTuple):
+    """Outcomes in the order of the rows given."""
+
+    statuses: list[StatusOutcome]
+    stations: list[StationOutcome]
+
+
+class Connection(Protocol):
+    """What a batch needs of an asyncpg connection or pool."""
+
+    async def fetch(self, query: str, /, *args: Any) -> list[Any]: ...
+
+
+async def apply_batch(
+    connection: Connection,
+    shard: int,
+    statuses: Sequence[StatusRow] = (),
+    stations: Sequence[StationRow] = (),
+    now_ms: int | None = None,
+) -> BatchResult:
+    """Stations first, then statuses, in one transaction; committed when this returns (unless the caller opened one)."""
+    evses = [(ord_, *evse) for ord_, station in enumerate(stations) for evse in station.evses]
+    rows = await connection.fetch(
+        queries.APPLY_BATCH,
+        shard,
+        *_columns(statuses, len(StatusRow._fields)),
+        *_columns([station[:-1] for station in stations], len(StationRow._fields) - 1),
+        *_columns(evses, len(EvseRow._fields) + 1),
+        now_ms,
+    )
+    result = BatchResult([NO_STATUS] * len(statuses), [StationOutcome(row[2], row[3]) for row in rows[: len(stations)]])
+    for row in rows[len(stations) :]:
+        result.statuses[row[1]] = StatusOutcome(*row[2:])
+    return result
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[Sequence[Any]]:
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    return columns or [()] * width

@@ -1,0 +1,2 @@
+-- The epoch that Redis keys carry.
+SELECT epoch FROM cache_epoch

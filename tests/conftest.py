@@ -1,0 +1,129 @@
+"""Real engines for the tests: every xdist worker has a PostgreSQL and a Redis of its own on free ports.
+
+`database_url` is a fresh migrated database per test, `redis_url` an empty Redis per test. A test may kill an engine
+(`postgres_engine.kill()`); the next test that asks for one finds it running again, on the same port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from mapsvc.engines import PostgresEngine, RedisClusterEngine, RedisEngine
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def engines_dir() -> Iterator[Path]:
+    """Not pytest's tmp_path: that is 0700, and root's PostgreSQL runs as another account, which must pass through."""
+    folder = Path(tempfile.mkdtemp(prefix="mapsvc-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_engine(engines_dir: Path) -> Iterator[PostgresEngine]:
+    """fsync off: it matters when the machine crashes, not when a process does; `kill()` loses nothing by it."""
+    options = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB", "max_wal_size": "1GB"}
+    engine = PostgresEngine(engines_dir / "postgres", options=options)
+    engine.start()
+    yield engine
+    engine.stop("immediate")
+    shutil.rmtree(engine.home, ignore_errors=True)  # may lie outside engines_dir, see mapsvc.engines.postgres_home
+
+
+@pytest.fixture(scope="session")
+def redis_engine(engines_dir: Path) -> Iterator[RedisEngine]:
+    engine = RedisEngine(engines_dir / "redis")
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster_engine(engines_dir: Path) -> Iterator[RedisClusterEngine]:
+    """Three masters. Asked for by few tests, so started only when one does."""
+    engine = RedisClusterEngine(engines_dir / "cluster")
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_engine: PostgresEngine) -> str:
+    """A database migrated once per worker, which then admits nobody: a template must have no sessions."""
+    from sql.migrate import upgrade  # asked for late, so that tests without a database do not load SQLAlchemy
+
+    execute(postgres_engine, "CREATE DATABASE migrated")
+    upgrade(url_of(postgres_engine, "migrated"))
+    execute(postgres_engine, "ALTER DATABASE migrated ALLOW_CONNECTIONS false")
+    return "migrated"
+
+
+@pytest.fixture
+def database_url(postgres_engine: PostgresEngine, template_database: str) -> Iterator[str]:
+    """A fresh migrated database, dropped after the test whoever is still connected."""
+    postgres_engine.start()  # the test before may have killed it
+    name = f"test_{next(_numbers)}"
+    execute(postgres_engine, f"CREATE DATABASE {name} TEMPLATE {template_database} STRATEGY file_copy")
+    yield url_of(postgres_engine, name)
+    postgres_engine.start()
+    execute(postgres_engine, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def redis_url(redis_engine: RedisEngine) -> str:
+    """An empty Redis."""
+    redis_engine.start()
+    with redis_engine.client() as client:
+        client.flushall()
+        client.script_flush()  # or a missing EVALSHA fallback would show in the first test only
+    return redis_engine.url
+
+
+@pytest.fixture
+def redis_cluster_url(redis_cluster_engine: RedisClusterEngine) -> str:
+    """An empty Redis Cluster of three nodes."""
+    redis_cluster_engine.start()
+    for node in redis_cluster_engine.nodes:
+        with node.client() as client:
+            client.flushall()
+            client.script_flush()
+    return redis_cluster_engine.url
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real registers and feeds beside the project."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the real data in ../shared/data, which is not there")
+    return SHARED_DATA
+
+
+def url_of(engine: PostgresEngine, database: str) -> str:
+    return engine.url.rpartition("/")[0] + "/" + database
+
+
+def execute(engine: PostgresEngine, statement: str) -> None:
+    """One statement outside any transaction, in a thread of its own: the test's event loop is not to be disturbed."""
+
+    async def run() -> None:
+        connection = await asyncpg.connect(engine.url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, run()).result()

@@ -1,0 +1,89 @@
+"""Imports go one way: geo <- cache <- mapsvc; sql is imported by mapsvc alone; loadtests may import geo."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAY_IMPORT = {
+    "geo": {"geo"},
+    "cache": {"cache", "geo"},
+    "sql": {"sql", "geo"},
+    "mapsvc": {"mapsvc", "cache", "geo", "sql"},
+    "loadtests": {"loadtests", "geo"},
+}
+OURS = frozenset(MAY_IMPORT) | {"tests"}
+NOT_IN_GEO = {"asyncio", "socket", "os", "pathlib", "aiohttp", "redis", "asyncpg", "sqlalchemy", "requests", "logging"}
+RUN_BY_THEIR_TOOL = {"sql/migrations"}  # Alembic executes these with a context of its own
+
+
+def modules() -> list[Path]:
+    return sorted(
+        path.relative_to(ROOT)
+        for package in MAY_IMPORT
+        for path in (ROOT / package).rglob("*.py")
+        if not any(str(path.relative_to(ROOT)).startswith(f"{folder}/") for folder in RUN_BY_THEIR_TOOL)
+        and "node_modules" not in path.parts
+    )
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Names of all modules that a file imports, inside functions as well."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+
+
+def packages_of(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_is_below_it(package: str) -> None:
+    files = [path for path in modules() if path.parts[0] == package]
+    if package != "loadtests":
+        assert files, f"{package}/ is empty: this test would pass whatever was written"
+    wrong = {f"{path} imports {name}" for path in files for name in packages_of(path) & OURS - MAY_IMPORT[package]}
+    assert not wrong
+
+
+def test_geo_does_no_input_or_output() -> None:
+    wrong = {f"{path} imports {name}" for path in modules() if path.parts[0] == "geo" for name in packages_of(path)}
+    assert not {text for text in wrong if text.rsplit(" ", 1)[1] in NOT_IN_GEO}
+
+
+def test_request_handlers_do_not_import_one_another() -> None:
+    handlers = [path for path in modules() if path.parts[:2] == ("mapsvc", "handlers") and path.stem != "__init__"]
+    names = {".".join(path.with_suffix("").parts) for path in handlers}
+    assert not {f"{path} imports {name}" for path in handlers for name in set(imports(path)) & names}
+
+
+def test_every_module_imports_alone() -> None:
+    """One interpreter for all: before each import, our own modules are forgotten, so none can lean on another's."""
+    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in modules()]
+    program = f"""
+import importlib, sys
+for name in {[name for name in names if not name.endswith("__main__") and not name.startswith("loadtests")]!r}:
+    for loaded in [m for m in sys.modules if m.split(".")[0] in {sorted(OURS)!r}]:
+        del sys.modules[loaded]
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        print(name, type(error).__name__, error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("", 0), done.stderr
+
+
+def test_names_that_say_nothing_are_not_used() -> None:
+    bad = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+    assert not [path for path in modules() if bad & {part.removesuffix(".py") for part in path.parts}]

@@ -1,0 +1,87 @@
+"""deploy/setup.sh where it can be tried without changing this machine: what it says when it may not install."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = (
+    "bash",
+    "sh",
+    "env",
+    "dirname",
+    "cat",
+    "mkdir",
+    "sha256sum",
+    "readlink",
+    "make",
+    "apt-get",
+    "sed",
+    "tail",
+    "grep",
+)
+
+
+def run_setup(folder: Path, purpose: str, python3: str | None = None) -> subprocess.CompletedProcess[str]:
+    """As a user without root and sudo, on a machine that has only TOOLS on its path."""
+    project, bin_dir = folder / "project", folder / "bin"
+    (project / "deploy").mkdir(parents=True)
+    bin_dir.mkdir()
+    shutil.copy(ROOT / "deploy/setup.sh", project / "deploy")
+    for tool in TOOLS:
+        if found := shutil.which(tool):
+            (bin_dir / tool).symlink_to(found)
+    python3 = python3 or f'exec "{sys.executable}" "$@"'
+    for name, text in {"id": "echo 1000", "sudo": "exit 1", "python3": python3}.items():
+        (bin_dir / name).write_text(f"#!/bin/sh\n{text}\n")
+        (bin_dir / name).chmod(0o755)
+    return subprocess.run(
+        ["bash", str(project / "deploy/setup.sh"), purpose],
+        env={"PATH": str(bin_dir)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("purpose", "for_tests"), [("run", False), ("test", True)])
+def test_without_root_or_sudo_it_names_what_is_missing_and_how_to_get_it(
+    tmp_path: Path, purpose: str, for_tests: bool
+) -> None:
+    done = run_setup(tmp_path, purpose)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    first, second, command = done.stderr.splitlines()
+    assert first.startswith("setup: these packages are missing: ")
+    packages = first.split(": ")[2].split()
+    assert {"redis-server", "curl"} <= set(packages)
+    assert ("nodejs" in packages) == ("npm" in packages) == for_tests
+    assert second == "setup: you are neither root nor allowed to sudo; have an administrator run:"
+    assert command.endswith(f"apt-get update && apt-get install --no-install-recommends {' '.join(packages)}")
+
+
+def test_an_old_python_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = run_setup(tmp_path, "run", python3='[ "$1" = -V ] && echo Python 3.9.2; exit 1')
+    assert done.returncode == 1
+    assert done.stderr == "setup: needs Python 3.11 or newer; python3 is Python 3.9.2\n"
+
+
+def test_the_lock_pins_every_dependency_with_hashes_and_names_no_machine() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    pins = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
+    assert all("==" in line and line.endswith("\\") for line in pins)
+    assert "://" not in lock
+    assert "--index" not in lock
+    assert str(ROOT) not in lock
+    locked = {line.split("==")[0] for line in pins}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {spec.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-") for spec in wanted}
+    assert names <= locked, "run `make lock`"
