@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Sequence
 from importlib import resources
 from typing import Any, cast
 
+import hiredis
 import redis.asyncio as aioredis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
@@ -25,6 +26,15 @@ Argument = str | bytes | int
 
 UNREACHABLE = (ConnectionError, TimeoutError, OSError)
 __all__ = ["UNREACHABLE", "Cache", "RedisError", "Script", "read_groups"]
+
+
+class PackingConnection(aioredis.Connection):
+    """Commands packed by hiredis in C: redis-py's own packing took a quarter of a rebuild's time."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        if isinstance(args[0], str) and " " in args[0]:  # redis-py's own "SCRIPT LOAD" and the like
+            args = (*args[0].split(), *args[1:])
+        return [hiredis.pack_command(args)]
 
 
 class Script:
@@ -58,6 +68,7 @@ class Cache:
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
                 retry=Retry(ExponentialBackoff(), 0),
                 protocol=2,
+                connection_class=PackingConnection,
             )
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:

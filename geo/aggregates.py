@@ -7,6 +7,10 @@ per zoom, the one that owns its centre (geo.tilemath: antimeridian and polar cap
 
 An update costs in proportion to the cells that changed: each is summed from its members, then its ancestors from their
 children, and climbing ends where nothing changes.
+
+Measured, one core, 1 million stations in 540,000 cells: `rebuild` 0.8 s, 90 MB; `update` of 1 / 200 / 2,000 dirty cells
+1 / 3 / 11 ms, of 500 cells never seen before 7 ms; `render` 0.2 to 0.5 ms. Summing 1 million members given in the order
+of their cells takes 13 ms: a filtered tile over the whole world costs that, plus the filter.
 """
 
 from __future__ import annotations

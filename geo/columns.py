@@ -61,6 +61,8 @@ class StationTable(Table):
     masks: NDArray[np.uint64]  # (capacity, 4): slots by Availability (UNKNOWN, FREE, BUSY, OUT_OF_SERVICE)
     counts: NDArray[np.uint16]  # (capacity, 4): the same counted, slots beyond 63 included
     max_kw: NDArray[np.float32]
+    changed_ms: NDArray[np.int64]  # the latest of its EVSEs that ever reported; 0: none did
+    seen_ms: NDArray[np.int64]  # likewise
 
     def __init__(self, capacity: int = 1024) -> None:
         super().__init__(
@@ -70,6 +72,8 @@ class StationTable(Table):
                 "shard": np.uint8, "party": np.int32, "operator": np.int32, "facilities": np.uint64, "profile": np.int32,
                 "schedule": np.int32, "first": np.int32, "slots": np.int32, "shown": np.bool_,
                 "masks": (np.uint64, 4), "counts": (np.uint16, 4), "max_kw": np.float32,
+                "changed_ms": np.int64,
+                "seen_ms": np.int64,
             },
         )  # fmt: skip
 

@@ -46,6 +46,9 @@ class Observer(Protocol):
     def changed(self, rows: Rows) -> None:
         """The statuses, counts or attributes of these stations changed; they stand where they stood."""
 
+    def confirmed(self, rows: Rows) -> None:
+        """Only the `seen_ms` of these stations moved."""
+
     def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
         """Stations went from these positions, or came there; `rows` were or are theirs."""
 
@@ -189,11 +192,14 @@ class World:
         if len(index) == 0:
             return
         was_live = e.live[index]
-        e.seen_ms[index] = seen_ms[later]
+        np.maximum.at(e.seen_ms, index, seen_ms[later])
         self._settle(np.unique(index), now_ms)
+        np.maximum.at(self.stations.seen_ms, rows, e.seen_ms[index])
         revived = e.live[index] != was_live
         if revived.any():
             self._recount(np.unique(rows[revived]))
+        for observer in self._observers:
+            observer.confirmed(rows)
 
     def set_parties(self, clocks: dict[str, PartyClock], now_ms: int) -> None:
         """TTLs and heartbeats. A heartbeat confirms every EVSE that the party ever reported; a new TTL holds at once."""
@@ -407,9 +413,14 @@ class World:
         counts = np.zeros((len(rows), 4), np.uint16)
         there = shown != Availability.GONE
         np.add.at(counts, (which[there], shown[there]), 1)
-        there &= slot < MASK_SLOTS
-        np.bitwise_or.at(masks, (which[there], shown[there]), np.uint64(1) << slot[there])
+        masked = there & (slot < MASK_SLOTS)
+        np.bitwise_or.at(masks, (which[masked], shown[masked]), np.uint64(1) << slot[masked])
         s.masks[rows], s.counts[rows] = masks, counts
+        reported = there & (e.seen_ms[index] > 0)
+        changed_ms, seen_ms = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+        np.maximum.at(changed_ms, which[reported], e.changed_ms[index[reported]])
+        np.maximum.at(seen_ms, which[reported], e.seen_ms[index[reported]])
+        s.changed_ms[rows], s.seen_ms[rows] = changed_ms, seen_ms
         if tell:
             self._tell_changed(rows)
 

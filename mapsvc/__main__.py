@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mapsvc.running import filled_in
 from mapsvc.settings import SettingError, Settings
 
 EXIT_USAGE = 2
@@ -22,23 +23,25 @@ EXIT_USAGE = 2
 class Command(NamedTuple):
     module: str
     help: str
+    is_service: bool = False  # runs for long; the others may turn to the service that runs already
     prefix: str = ""  # a module with two commands has `add_keys_arguments`, `run_keys`
 
 
 COMMANDS = {
-    "up": Command("mapsvc.up", "run everything one machine needs, until Ctrl-C"),
-    "serve": Command("mapsvc.serve", "run the API workers"),
-    "ingest": Command("mapsvc.ingest.command", "run the writer of status updates and stations"),
-    "relay": Command("mapsvc.relay", "carry committed changes from PostgreSQL to Redis"),
+    "up": Command("mapsvc.up", "run everything one machine needs, until Ctrl-C", is_service=True),
+    "serve": Command("mapsvc.serve", "run the API workers", is_service=True),
+    "ingest": Command("mapsvc.ingest.command", "run the writer of status updates and stations", is_service=True),
+    "relay": Command("mapsvc.relay", "carry committed changes from PostgreSQL to Redis", is_service=True),
     "migrate": Command("mapsvc.migrate", "bring the database to the current schema"),
     "import": Command("mapsvc.importers.command", "import stations from files"),
     "generate": Command("mapsvc.generate", "fill the store with a seeded synthetic country"),
-    "simulate": Command("mapsvc.simulate", "report live statuses for the generated stations"),
+    "simulate": Command("mapsvc.simulate", "report live statuses for the generated stations", is_service=True),
     "replay": Command("mapsvc.replay", "replay recorded statuses"),
     "roads": Command("mapsvc.roads", "build the road network for routing"),
-    "keys": Command("mapsvc.access", "create, revoke and list API keys", "keys"),
-    "party": Command("mapsvc.access", "set and list parties", "party"),
+    "keys": Command("mapsvc.access", "create, revoke and list API keys", prefix="keys"),
+    "party": Command("mapsvc.access", "set and list parties", prefix="party"),
     "rebuild-cache": Command("mapsvc.rebuild", "write Redis anew from PostgreSQL"),
+    "measure": Command("mapsvc.measure.command", "print freshness and CPU cost of the running service"),
     "settings": Command("mapsvc.settings_command", "print the settings in force"),
 }
 
@@ -76,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingError as error:
         print(f"mapsvc: {error}".replace("\n", "\nmapsvc: "), file=sys.stderr)
         return EXIT_USAGE
+    if not COMMANDS[args.command].is_service:
+        settings = filled_in(settings)
     code: int = args.run(args, settings)
     return code
 

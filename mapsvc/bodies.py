@@ -23,7 +23,7 @@ from geo.select import Counts
 from geo.station import Station
 from geo.world import World
 
-MAX_PREPARED = 200_000  # prepared static parts: about 60 MB
+MAX_PREPARED = 100_000  # static parts, and whole summaries: about 30 MB and 50 MB
 
 _OPEN = {OpenState.OPEN: b"true", OpenState.CLOSED: b"false", OpenState.UNKNOWN: b"null"}
 
@@ -46,37 +46,61 @@ class Bodies:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._prepared: dict[int, bytes] = {}
+        self._static: dict[int, bytes] = {}  # row -> the part that only a new document changes
+        self._whole: dict[int, bytes] = {}  # row -> the unfiltered summary, without its closing brace
         world.observe(self)
 
     def changed(self, rows: Rows) -> None:
-        """Statuses are not in the prepared part."""
+        if self._whole:
+            for row in rows.tolist():
+                self._whole.pop(row, None)
+
+    confirmed = changed
 
     def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
+        self.changed(rows)
         for row in rows.tolist():
-            self._prepared.pop(row, None)
+            self._static.pop(row, None)
 
     # -- lists --------------------------------------------------------------------------------------------------------
 
-    def summaries(
+    def summaries(self, rows: Rows, metres: NDArray[np.float64] | None = None) -> list[bytes]:
+        """One JSON object a row, counts of all its EVSEs. `metres` (n,) adds `distance_m`."""
+        whole = self._whole
+        missing = [row for row in rows.tolist() if row not in whole]
+        if missing:
+            if len(whole) + len(missing) > MAX_PREPARED:
+                whole.clear()
+                missing = rows.tolist()
+            s = self._world.stations
+            at = np.array(missing, np.int32)
+            whole.update(zip(missing, self._render(at, s.counts[at], s.max_kw[at]), strict=True))
+        return _closed([whole[row] for row in rows.tolist()], metres)
+
+    def filtered_summaries(
         self, rows: Rows, counts: Counts, max_kw: NDArray[np.float32], metres: NDArray[np.float64] | None = None
     ) -> list[bytes]:
-        """One JSON object a row. `counts` (n, 4) by Availability, `metres` (n,) adds `distance_m`."""
-        w = self._world
-        state = w.schedules.state[w.stations.schedule[rows]].tolist()
-        changed, seen = self._latest(rows)
-        distances = [b""] * len(rows) if metres is None else [b',"distance_m":%.1f' % m for m in metres.tolist()]
-        prepared = self._prepared
+        """The same with the counts (n, 4, by Availability) and powers that follow a filter."""
+        return _closed(self._render(rows, counts, max_kw), metres)
+
+    def _render(self, rows: Rows, counts: Counts, max_kw: NDArray[np.float32]) -> list[bytes]:
+        s = self._world.stations
+        state = self._world.schedules.state[s.schedule[rows]].tolist()
         out = []
-        for row, (unknown, free, busy, broken), kw, opened, changed_ms, seen_ms, distance in zip(
-            rows.tolist(), counts.tolist(), max_kw.tolist(), state, changed, seen, distances, strict=True
+        for row, (unknown, free, busy, broken), kw, opened, changed_ms, seen_ms in zip(
+            rows.tolist(),
+            counts.tolist(),
+            max_kw.tolist(),
+            state,
+            s.changed_ms[rows].tolist(),
+            s.seen_ms[rows].tolist(),
+            strict=True,
         ):
-            static = prepared.get(row) or self._prepare(row)
             out.append(
                 b'%b,"max_power_kw":%b,"evses":{"total":%d,"available":%d,"busy":%d,"out_of_service":%d,"unknown":%d}'
-                b',"open_now":%b,"changed_at":%b,"seen_at":%b%b}'
+                b',"open_now":%b,"changed_at":%b,"seen_at":%b'
                 % (
-                    static,
+                    self._static.get(row) or self._prepare(row),
                     _kw(kw),
                     unknown + free + busy + broken,
                     free,
@@ -86,23 +110,9 @@ class Bodies:
                     _OPEN[opened],
                     _quoted(changed_ms),
                     _quoted(seen_ms),
-                    distance,
                 )
             )
         return out
-
-    def _latest(self, rows: Rows) -> tuple[list[int], list[int]]:
-        """The latest changed_ms and seen_ms of each station's EVSEs, 0 where none ever reported."""
-        s, e = self._world.stations, self._world.evses
-        first, slots = s.first[rows], s.slots[rows]
-        changed, seen = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-        for slot in range(int(slots.max(initial=0))):
-            has = slots > slot
-            index = first[has] + slot
-            reported = e.seen_ms[index] > 0
-            changed[has] = np.maximum(changed[has], np.where(reported, e.changed_ms[index], 0))
-            seen[has] = np.maximum(seen[has], e.seen_ms[index])
-        return changed.tolist(), seen.tolist()
 
     def _prepare(self, row: int) -> bytes:
         station = unpack_doc(self._world.docs[row])
@@ -119,9 +129,9 @@ class Bodies:
                 "connectors": standards,
             }
         )[:-1]
-        if len(self._prepared) >= MAX_PREPARED:
-            self._prepared.clear()
-        self._prepared[row] = static
+        if len(self._static) >= MAX_PREPARED:
+            self._static.clear()
+        self._static[row] = static
         return static
 
     # -- one station --------------------------------------------------------------------------------------------------
@@ -161,6 +171,12 @@ class Bodies:
             OpenState(int(w.schedules.state[w.stations.schedule[row]]))
         )
         return orjson.dumps(body)
+
+
+def _closed(items: list[bytes], metres: NDArray[np.float64] | None) -> list[bytes]:
+    if metres is None:
+        return [item + b"}" for item in items]
+    return [b'%b,"distance_m":%.1f}' % pair for pair in zip(items, metres.tolist(), strict=True)]
 
 
 def _document(station: Station) -> dict[str, Any]:

@@ -102,8 +102,8 @@ MOTORWAY_SITES = (
     Site(25.0, HPC400, _MOTORWAY, HPC150_CHADEMO, 5),
     Site(5.0, HPC400, _MOTORWAY, MEGAWATT, 8),
 )
-GARAGE = Site(0.0, AC11, tuple(range(80, 161)), HPC150, 12)  # the rare very large car park  # 1 in _STATIONS_PER_GARAGE
-_STATIONS_PER_GARAGE = 2_000
+GARAGE = Site(0.0, AC11, tuple(range(80, 161)), HPC150, 12)
+_STATIONS_PER_GARAGE = 2_000  # the rare very large car park
 
 _PLAIN_SITES = 6  # the first of TOWN_SITES: AC only
 SITES = (*TOWN_SITES, *RURAL_SITES, *MOTORWAY_SITES, GARAGE)

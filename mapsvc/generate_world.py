@@ -65,7 +65,7 @@ def _stations(world: World, region: Region) -> Iterator[Located]:
     rows = zip(
         range(region.number * REGION_STATIONS, region.number * REGION_STATIONS + n),
         *(column.tolist() for column in (*ground, sites, counts, operators)),
-        *rng.random((10, n)).tolist(),
+        *rng.random((13, n)).tolist(),
         strict=True,
     )
     for number, kind, lat, lon, at_town, site, count, rank, *u in rows:
@@ -93,15 +93,15 @@ def _stations(world: World, region: Region) -> Iterator[Located]:
                 country=f"X{region.country}",
                 parking_type=parking,
                 operator=by.name,
-                owner=f"Stadtwerke {town.name}" if u[7] < 0.1 and town.name else None,
+                owner=f"Stadtwerke {town.name}" if u[10] < 0.1 and town.name else None,
                 operator_website=by.website,
                 operator_phone=by.phone,
                 facilities=_pick(words.MOTORWAY_FACILITIES if kind == MOTORWAY else words.FACILITIES, u[7]),
                 time_zone=region.zone if u[8] < 0.8 and town.name else None,
                 opening_times=hours,
                 opening_times_text=hours_text,
-                charging_when_closed=u[9] < 0.5 if hours is not None and u[9] < 0.2 else None,
-                green_energy=True if u[9] < 0.4 else None,
+                charging_when_closed=u[11] < 0.5 if hours is not None and u[9] < 0.2 else None,
+                green_energy=True if u[12] < 0.4 else None,
                 source="generate",
             )
         )

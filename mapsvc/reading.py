@@ -60,14 +60,13 @@ class Reader:
         excluded = 0
         if not query.wanted:
             hits = world.nearby.nearest(query.at, query.radius_m, query.limit)
-            s = world.stations
-            items = self._bodies.summaries(hits.rows, s.counts[hits.rows], s.max_kw[hits.rows], hits.metres)
+            items = self._bodies.summaries(hits.rows, hits.metres)
         else:
             hits = world.nearby.nearest(
                 query.at, query.radius_m, query.limit, lambda rows: select(world, rows, query.wanted).keep
             )
             chosen = select(world, hits.rows, query.wanted)
-            items = self._bodies.summaries(hits.rows, chosen.counts, chosen.max_kw, hits.metres)
+            items = self._bodies.filtered_summaries(hits.rows, chosen.counts, chosen.max_kw, hits.metres)
             if query.wanted.open_now:
                 excluded = int(select(world, hits.searched, query.wanted).unknown_hours.sum())
         return await of_reply(request, Reply(_listing(items, query.wanted, excluded)))
@@ -87,7 +86,7 @@ class Reader:
         if more:
             last = int(world.stations.num[rows[-1]])
             headers["Link"] = f'<{self._base_url}/v1/stations?{_next_query(request, last)}>; rel="next"'
-        items = self._bodies.summaries(rows, chosen.counts, chosen.max_kw)
+        items = self._bodies.filtered_summaries(rows, chosen.counts, chosen.max_kw)
         return await of_reply(request, Reply(_listing(items, query.wanted, excluded), headers=headers))
 
     async def station(self, request: web.Request) -> web.Response:

@@ -66,7 +66,10 @@ async def _write_epoch(connection: Any, cache: Cache, epoch: int) -> int:
         for shard in range(SHARDS):
             keys = ShardKeys(shard, epoch)
             cursor = await connection.cursor(queries.SNAPSHOT_SHARD, shard)
-            while rows := await cursor.fetch(PAGE):
+            coming = asyncio.ensure_future(cursor.fetch(PAGE))
+            while rows := await coming:
+                coming = asyncio.ensure_future(cursor.fetch(PAGE))
+                await asyncio.sleep(0)  # the request for the next page is on its way while we work on this one
                 await cache.pipeline(_commands(keys, rows))
                 count += len(rows)
             head = heads[shard]

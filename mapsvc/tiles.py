@@ -151,6 +151,9 @@ class Tiles:
                 if kept is not None:
                     kept.dirty.add(row)
 
+    def confirmed(self, rows: Rows) -> None:
+        """Tiles hold no instants."""
+
     def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
         self._version += 1
         self._dirty_cells.update(cells_of(lat, lon, FINE_RES).tolist())

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 from aiohttp import web
@@ -36,6 +37,7 @@ from mapsvc.child import (
 )
 from mapsvc.engines import EngineError, PostgresEngine, RedisEngine
 from mapsvc.preflight import UpError, check_ports, locked
+from mapsvc.running import noted
 from mapsvc.settings import Settings, run_dir
 from sql import queries
 
@@ -106,7 +108,9 @@ class Up:
             await self._fill_if_empty()
             admin_port = await self._serve_metrics(stack)
             await self._start_roles(stack, watchers)
-            await self._greet(admin_port)
+            serve = next(child for child in self.children if child.role == "serve")
+            stack.enter_context(noted(self.settings, urlsplit(serve.address).port or 80, admin_port))
+            await self._greet(serve.address, admin_port)
             await self._keep_logs_short()
 
     def kill(self) -> None:
@@ -217,9 +221,8 @@ class Up:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         return {**os.environ, **self.settings.to_env(), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
-    async def _greet(self, admin_port: int) -> None:
-        serve = next(child for child in self.children if child.role == "serve")
-        for line in await welcome.lines(serve.address, self.settings.public_url, admin_port):
+    async def _greet(self, address: str, admin_port: int) -> None:
+        for line in await welcome.lines(address, self.settings.public_url, admin_port):
             print(line, flush=True)
 
     async def _keep_logs_short(self) -> None:

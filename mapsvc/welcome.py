@@ -44,9 +44,9 @@ async def somewhere(base: str) -> tuple[float, float]:
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{base}/v1/stations?bbox=-180,-90,180,90&limit=1&format=geojson") as response,
+            session.get(f"{base}/v1/stations?bbox=-180,-90,180,90&limit=1") as response,
         ):
-            lon, lat = (await response.json(content_type=None))["features"][0]["geometry"]["coordinates"][:2]
-            return float(lat), float(lon)
+            station = (await response.json())["stations"][0]
+            return float(station["lat"]), float(station["lon"])
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, IndexError, TypeError):
         return ANYWHERE

@@ -196,6 +196,27 @@ def test_another_station_with_the_same_figures_changes_the_tiles() -> None:
     assert aggregates.rows(0).best_num.tolist() == [2]
 
 
+@pytest.mark.parametrize("powers", [(50.0, 300.0), (22.0, 400.0)], ids=["of the best free one", "the largest"])
+def test_another_power_alone_changes_the_tiles(powers: tuple[float, float]) -> None:
+    free, busy = Place(48.0, 2.0, 1, 0, 0, 0, 22.0), Place(48.0, 2.0, 0, 1, 0, 0, 300.0)
+    aggregates = built({1: free, 2: busy})
+    world = {1: free._replace(kw=powers[0]), 2: busy._replace(kw=powers[1])}
+    touched = aggregates.update(np.array([free.cell], np.uint64), members_of(world))
+    assert [len(keys) for keys in touched.values()] == [1] * len(ZOOMS)
+    for z in ZOOMS:
+        ((tile, shown),) = oracle_tiles(world, z).items()
+        assert decoded(aggregates.render(*tile)) == shown
+
+
+def test_a_cell_that_emptied_is_no_longer_looked_into() -> None:
+    world = {1: Place(48.0, 2.0, 1, 0, 0, 0, 50.0), 2: Place(48.1, 2.1, 1, 0, 0, 0, 50.0)}
+    aggregates = built(world)
+    assert set(aggregates.base_cells(0, 0, 0).tolist()) == {world[1].cell, world[2].cell}
+    aggregates.update(np.array([world[1].cell], np.uint64), members_of({}))
+    assert aggregates.base_cells(0, 0, 0).tolist() == [world[2].cell]
+    assert aggregates.rows(10).cells.tolist() == [world[2].cell]
+
+
 @pytest.mark.parametrize("z", ZOOMS)
 def test_a_tile_full_of_stations_holds_some_hundred_cells(z: int) -> None:
     """On the equator, where tiles are largest on the ground; a station in every cell of the tile's."""

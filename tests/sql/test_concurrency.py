@@ -7,6 +7,7 @@ import random
 from collections import Counter
 
 import asyncpg
+import pytest
 
 from sql import queries
 from sql.door import apply_batch
@@ -76,31 +77,23 @@ async def test_the_outbox_is_gapless_and_in_commit_order_under_overlapping_write
         assert {row["num"]: (row["n"], row["status"]) for row in states} == last
 
 
-async def test_batches_confirmations_and_resets_of_one_shard_do_not_deadlock(
+async def test_whatever_writes_evses_of_a_shard_waits_for_its_writer(
     connection: asyncpg.Connection, database_url: str
 ) -> None:
-    nums = [s.num for s in await add_stations(connection, 0, EVSES, evses=1)]
-
-    async def work(mine: int) -> None:
-        draw = random.Random(SEED + mine)
-        own = await asyncpg.connect(database_url)
-        for turn in range(60):
-            order = draw.sample(nums, EVSES)
-            if mine % 2:
-                await apply_batch(own, 0, [report(num, 0, draw.randint(1, 2), turn) for num in order])
-            elif turn % 10 == 9:
-                await own.fetch(queries.PARTY_RESET_ORDER, 0, "FR*TST")
-            else:
-                columns = (
-                    order,
-                    [0] * EVSES,
-                    [1] * EVSES,
-                    [turn] * EVSES,
-                    [0] * EVSES,
-                    [turn] * EVSES,
-                )
-                await own.fetch(queries.CONFIRM_BATCH, 0, *columns)
-        await own.close()
-
-    async with asyncio.timeout(120):
-        await asyncio.gather(*(work(mine) for mine in range(WRITERS)))
+    """Writers that took EVSE rows in orders of their own could wait for each other in a circle."""
+    one, two = await add_stations(connection, 0, 2)
+    await apply_batch(connection, 0, [report(two.num, 0, 1, 1)])
+    writer = await asyncpg.connect(database_url)
+    transaction = writer.transaction()
+    await transaction.start()
+    await apply_batch(writer, 0, [report(one.num, 0, 1, 1)])
+    await connection.execute("SET lock_timeout = '50ms'")
+    confirmation = (0, [two.num], [0], [1], [2], [0], [9000])
+    for query, arguments in ((queries.CONFIRM_BATCH, confirmation), (queries.PARTY_RESET_ORDER, (0, "NO*ONE"))):
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await connection.fetch(query, *arguments)
+    with pytest.raises(asyncpg.LockNotAvailableError):
+        await apply_batch(connection, 0, [report(two.num, 0, 2, 2)])
+    await transaction.commit()
+    await writer.close()
+    assert await connection.fetchval(queries.CONFIRM_BATCH, *confirmation) == 1

@@ -113,12 +113,13 @@ def test_restrictions_and_capabilities_belong_to_the_point() -> None:
 
 
 def test_points_are_grouped_into_stations_wherever_they_stand() -> None:
-    rows = [row(id_pdc_itinerance=f"E{k}", id_station_itinerance=f"frkurp{k % 2}", nbre_pdc="3") for k in range(6)]
-    stations, report = read_rows(*rows)
+    stations_of = ["FRKURP0", "FRKURP1", "frkurp0", "FRKURP1", "FRKURP0", "FRKURP1"]  # ids are case-insensitive
+    rows = [row(id_pdc_itinerance=f"E{k}", id_station_itinerance=name) for k, name in enumerate(stations_of)]
+    stations, report = read_rows(*(each | {"nbre_pdc": "3"} for each in rows))
     assert report.total == 0
     assert {each.location_id: [evse.uid for evse in each.evses] for each in stations} == {
-        "frkurp0": ["E0", "E2", "E4"],
-        "frkurp1": ["E1", "E3", "E5"],
+        "FRKURP0": ["E0", "E2", "E4"],
+        "FRKURP1": ["E1", "E3", "E5"],
     }
 
 
