@@ -44,6 +44,7 @@ from sql import queries
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE_POLL_S = 0.1
 LOG_CHECK_S = 60.0
+SAME_WISH_S = 1.0  # a terminal that closes sends SIGHUP, and make that dies by it SIGTERM: one wish, not two
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,15 +67,19 @@ async def _run_until_signal(settings: Settings) -> None:
     """Ends quietly after Ctrl-C or SIGTERM; a second signal kills what still hesitates."""
     up = Up(settings)
     service = asyncio.create_task(up.run())
+    loop = asyncio.get_running_loop()
+    first_at: float | None = None
 
     def on_signal() -> None:
-        if service.cancelling():
-            up.kill()
-        else:
-            say("stopping")
+        nonlocal first_at
+        if first_at is None:
+            first_at = loop.time()
             service.cancel()
+            say("stopping")
+        elif loop.time() - first_at > SAME_WISH_S:
+            say("killing what still runs")
+            up.kill()
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # started by nohup: stay
@@ -223,7 +228,8 @@ class Up:
 
     async def _greet(self, address: str, admin_port: int) -> None:
         for line in await welcome.lines(address, self.settings.public_url, admin_port):
-            print(line, flush=True)
+            with contextlib.suppress(OSError):
+                print(line, flush=True)
 
     async def _keep_logs_short(self) -> None:
         while True:
@@ -233,7 +239,9 @@ class Up:
 
 
 def say(text: str) -> None:
-    print(f"mapsvc: {text}", flush=True)
+    """To the person, if still there: a closed terminal or pipe is no reason to end."""
+    with contextlib.suppress(OSError):
+        print(f"mapsvc: {text}", flush=True)
 
 
 async def has_stations(database_url: str) -> bool:

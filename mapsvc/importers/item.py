@@ -39,17 +39,18 @@ class Faults:
         self.errors: list[tuple[str, str]] = []
         self._told_once: set[Reason] = set()
 
-    def fault(self, pointer: str, reason: Reason, outcome: Outcome, allowed: str, detail: str = "") -> None:
+    def fault(
+        self, pointer: str, reason: Reason, outcome: Outcome, allowed: str, detail: str = "", *, once: bool = False
+    ) -> None:
+        """`once`: one row a station is enough."""
         if self.strict:
             self.errors.append((pointer, allowed))
-        else:
+        elif not once or reason not in self._told_once:
+            self._told_once.add(reason)
             self.remark(pointer, reason, outcome, detail)
 
-    def remark(self, pointer: str, reason: Reason, outcome: Outcome, detail: str = "", *, once: bool = False) -> None:
-        """A suspicion or a loss of no consequence: reported, never an error. `once`: once per station."""
-        if once and reason in self._told_once:
-            return
-        self._told_once.add(reason)
+    def remark(self, pointer: str, reason: Reason, outcome: Outcome, detail: str = "") -> None:
+        """A suspicion or a loss of no consequence: reported, never an error."""
         self.report.add(pointer, self.id, _field(pointer), reason, outcome, detail, self.line)
 
     def raise_errors(self) -> None:

@@ -20,6 +20,8 @@ _ATTRIBUTES = ("FORMAT", "POWER_TYPE", "MAX_VOLTAGE", "MAX_AMPERAGE", "MAX_ELECT
 
 def adapt_location(item: Item) -> None:
     """Adds OCPI's members to a location that has the dialect's instead; a member that is there already wins."""
+    if item.faults.strict:  # who writes to us by himself writes OCPI
+        return
     members = dict(item.members)
     if isinstance(post := members.get("postal_address"), dict):
         street = " ".join(part for key in ("street1", "street2") if isinstance(part := post.get(key), str))
@@ -31,7 +33,7 @@ def adapt_location(item: Item) -> None:
     if (green := parse_boolean(attributes.get("RENEWABLE_ENERGY"))) is not None:
         members = {"energy_mix": {"is_green_energy": green}, **members}
     if len(members) > len(item.members):
-        item.faults.remark(item.pointer, Reason.DIALECT, KEPT, "postalAddress, tenant, outlets", once=True)
+        item.faults.remark(item.pointer, Reason.DIALECT, KEPT, "postalAddress, tenant, outlets")
         item.members = members
 
 

@@ -26,14 +26,24 @@ RENAMED = {
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def is_camel(key: str) -> bool:
-    return key != key.lower()
+# What we read, and so what a key in camelCase can stand for; other keys are the feed's own business.
+MEMBERS = frozenset(
+    {
+        *("country_code", "party_id", "postal_code", "parking_type", "time_zone", "last_updated", "opening_times"),
+        *("charging_when_closed", "energy_mix", "is_green_energy", "help_phone", "phone_number", "evse_id"),
+        *("floor_level", "physical_reference", "parking_restrictions", "power_type", "max_voltage", "max_amperage"),
+        *("max_electric_power", "tariff_ids", "regular_hours", "exceptional_openings", "exceptional_closings"),
+        *("period_begin", "period_end", *RENAMED.values()),
+        *("postal_address", "opening_hours", "model_name", "connector_id"),  # of ocpi_dialects
+    }
+)
 
 
 @lru_cache(maxsize=4096)  # keys repeat a thousand times in a feed; bounded, because a feed may make keys of its data
 def _proper(key: str) -> str:
-    snake = _HUMP.sub("_", key).lower() if is_camel(key) else key
-    return RENAMED.get(snake, snake)
+    snake = _HUMP.sub("_", key).lower()
+    proper = RENAMED.get(snake, snake)
+    return proper if proper in MEMBERS else key
 
 
 def canonical(members: dict[str, object]) -> tuple[dict[str, object], dict[str, str]]:
@@ -52,5 +62,7 @@ class OcpiItem(Item):
     def __init__(self, faults: Faults, pointer: str, members: dict[str, object]) -> None:
         super().__init__(faults, pointer, members)
         self.members, self._told = canonical(members)
-        if any(is_camel(key) for key in self._told.values()):
-            faults.remark(pointer, Reason.CAMEL_CASE, KEPT, ", ".join(self._told.values()), once=True)
+        for proper, key in self._told.items():
+            if key != key.lower():
+                detail = f"read as {proper}"
+                faults.fault(f"{pointer}/{key}", Reason.CAMEL_CASE, KEPT, f"the key {proper}", detail, once=True)

@@ -33,7 +33,8 @@ def read_location(item: Item, party: str | None, source: str) -> Located | None:
     position = read_position(item, SKIPPED, required=True)
     country = _read_country(item)
     if position:
-        doubt_position(item.faults, item.at("coordinates"), position, country)
+        home = countries.alpha3(party[:2]) if party and "*" in party else None
+        doubt_position(item.faults, item.at("coordinates"), position, country, home)
     parts = read_evses(item)
     operator = _read_business(item, "operator")
     station = Station(

@@ -52,8 +52,15 @@ def check_range(faults: Faults, pointer: str, lat: float, lon: float, outcome: O
     return None
 
 
-def doubt_position(faults: Faults, pointer: str, position: LatLon, country: str | None) -> None:
-    """Reports a position that lies outside its country. It stays as told: a suspicion is no knowledge."""
-    reason = countries.doubt(*position, country) if country else None
-    if reason:
-        faults.remark(pointer, reason, KEPT, f"{position[0]}, {position[1]}; country {country}")
+def doubt_position(
+    faults: Faults, pointer: str, position: LatLon, country: str | None, home: str | None = None
+) -> None:
+    """Reports a position that lies outside its country. It stays as told: a suspicion is no knowledge.
+
+    `home`, the operator's country, stands in where no country is told, but only to find swapped coordinates: operators
+    do build abroad.
+    """
+    named = country or home
+    reason = countries.doubt(*position, named) if named else None
+    if reason and (country or reason is Reason.SWAPPED):
+        faults.remark(pointer, reason, KEPT, f"{position[0]}, {position[1]}; country {named}")

@@ -79,9 +79,6 @@ class Stack:
             await self._session.close()
         for name in list(self._processes):
             await asyncio.to_thread(self.kill, name)
-        if error is not None:  # what pytest shows of a failed test
-            for log in sorted(self.folder.glob("*.log")):
-                sys.stderr.write(f"\n--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-25:]) + "\n")
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
@@ -181,7 +178,7 @@ class Stack:
         connection = await asyncpg.connect(self.database_url)
         try:
             await connection.execute(queries.PARTY_PUT, party, "operator", party, order_by, ttl_s)
-            await Door(connection_pool(connection)).put(
+            await Door(OneByOne(connection)).put(
                 [Located(station_at(i, evses, party=party, prefix=prefix)) for i in range(stations)]
             )
             self.evses = [
@@ -254,7 +251,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class connection_pool:  # noqa: N801 (a connection in a pool's clothes)
+class OneByOne:
     """The door asks several shards at once, as a pool allows; here they take turns."""
 
     def __init__(self, connection: Any) -> None:

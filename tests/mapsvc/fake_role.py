@@ -35,12 +35,14 @@ def main() -> None:
     if os.fork() == 0:  # a worker, which a killed parent leaves behind
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         note("worker")
+        time.sleep(120)  # not for ever: a test that fails must not leave it behind
+        os._exit(0)
     else:
         print("hello on stdout")
         print(f"ready {role} http://127.0.0.1:{os.environ['PORT']}")
         sys.stdout.flush()
-    while True:
-        time.sleep(60)
+        while True:
+            time.sleep(60)
 
 
 main()

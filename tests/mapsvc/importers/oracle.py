@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,17 +43,21 @@ def read_ocpi(path: Path) -> Count:
 PLUGS = ("ef", "2", "combo_ccs", "chademo", "autre")
 
 
+def irve_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(path) as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
 def read_irve(path: Path) -> Count:
     positions: dict[str, tuple[float, float]] = {}
     points: dict[str, set[str]] = defaultdict(set)
     connectors = listed = 0
-    with gzip.open(path) as lines:
-        for line in lines:
-            row = json.loads(line)
-            lon, lat = json.loads(row["coordonneesXY"])
-            positions[row["id_station_itinerance"]] = lat, lon
-            points[row["id_station_itinerance"]].add(row["id_pdc_itinerance"])
-            connectors += sum(row[f"prise_type_{name}"] == "True" for name in PLUGS)
-            listed += 1
+    for row in irve_rows(path):
+        lon, lat = json.loads(row["coordonneesXY"])
+        positions[row["id_station_itinerance"]] = lat, lon
+        points[row["id_station_itinerance"]].add(row["id_pdc_itinerance"])
+        connectors += sum(row[f"prise_type_{name}"] == "True" for name in PLUGS)
+        listed += 1
     evses = sum(len(ids) for ids in points.values())
     return Count(listed, positions, evses, connectors, 0, Counter())

@@ -127,6 +127,13 @@ def test_a_position_outside_its_country_is_reported() -> None:
     assert told(report) == [("/0/coordinates", Reason.OUTSIDE_COUNTRY, KEPT)]
 
 
+def test_where_no_country_is_told_the_operator_s_finds_swapped_coordinates_only() -> None:
+    swapped = {"latitude": "5.325900", "longitude": "60.394300"}
+    abroad = {"latitude": "55.6", "longitude": "12.5"}
+    assert Reason.SWAPPED in reasons(read_one(location(country=None, coordinates=swapped))[1])
+    assert reasons(read_one(location(country=None, coordinates=abroad))[1]) == {Reason.MISSING}
+
+
 def test_an_evse_keeps_its_own_position_and_loses_a_bad_one() -> None:
     chargers = [
         evse(uid="a", coordinates={"latitude": "60.3950", "longitude": "5.3260"}),
@@ -415,7 +422,7 @@ def test_images_of_station_and_evses_energy_and_businesses() -> None:
     assert (station.operator, station.operator_website, station.operator_phone) == ("Op", "https://example.org", "1")
     assert (station.suboperator, station.owner) == ("Sub", "Own")
     assert told(report) == [
-        ("/0", Reason.CAMEL_CASE, KEPT),
+        ("/0/subOperator", Reason.CAMEL_CASE, KEPT),
         ("/0/images/0/url", Reason.BAD_URL, KEPT),
         ("/0/images/1/url", Reason.BAD_URL, DROPPED),
         ("/0/images/2/url", Reason.BAD_URL, DROPPED),
@@ -498,7 +505,9 @@ def test_camel_case_keys_are_read_and_told_once() -> None:
     )
     assert (station.postal_code, station.time_zone) == ("5013", "Europe/Oslo")
     assert (station.evses[0].evse_id, station.evses[0].physical_reference) == ("NO*1", "7")
-    assert told(report) == [("/0", Reason.CAMEL_CASE, KEPT)]
+    assert told(report) == [("/0/postalCode", Reason.CAMEL_CASE, KEPT)]
+    assert report.rows[0].detail == "read as postal_code"
+    assert read_one(location(cpId=7, vendorExtension={"a": 1}))[1].total == 0
 
 
 def test_outlets_with_attributes_are_read_as_evses_with_a_connector() -> None:

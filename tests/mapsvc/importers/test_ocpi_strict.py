@@ -75,6 +75,13 @@ def test_a_suspicion_is_reported_and_no_error() -> None:
     assert report.total == 1
 
 
+def test_keys_in_camel_case_are_errors_and_keys_of_our_own_no_business_are_not() -> None:
+    document = location(
+        postal_code=..., postalCode="1", timeZone="x", vendorExtension=[1], evses=[evse(evse_id=..., evseId="e")]
+    )
+    assert strict_errors(document) == {"/postalCode": "the key postal_code", "/evses/0/evseId": "the key evse_id"}
+
+
 def test_ids_beyond_36_characters_are_refused() -> None:
     assert strict_errors(location(id="i" * 37)) == {"/id": "at most 36 characters"}
 

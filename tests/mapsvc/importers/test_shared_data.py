@@ -51,6 +51,22 @@ def test_counts_and_positions_equal_an_independent_reading(everything: Everythin
             assert expected.listed == len(stations) + len(skipped), name
 
 
+def test_the_register_s_power_is_on_every_plug_that_can_carry_it(everything: Everything, shared_data: Path) -> None:
+    limits = {"ef": 4.0, "2": 44.0}
+    expected: dict[tuple[str, str], float | None] = {}
+    for row in oracle.irve_rows(data_tables.register(shared_data)):
+        power_kw = float(row["puissance_nominale"])
+        for plug in oracle.PLUGS:
+            if row[f"prise_type_{plug}"] == "True":
+                carried = power_kw <= limits.get(plug, 1000)
+                expected[row["id_pdc_itinerance"], plug] = round(power_kw, 1) if carried else None
+    located = everything["irve-statique.json.gz"][0]
+    evses = [evse for each in located for evse in each.station.evses]
+    assert {(evse.uid, plug.id): plug.power_kw for evse in evses for plug in evse.connectors} == expected
+    unknown = Counter(plug.standard for evse in evses for plug in evse.connectors if plug.power_kw is None)
+    assert unknown == {"DOMESTIC_E": 3_736, "IEC_62196_T2": 1_110}, "docs/data.md says so"
+
+
 def test_what_sources_md_says_is_so(everything: Everything) -> None:
     register = everything["irve-statique.json.gz"][0]
     assert len(register) == 5_571
