@@ -109,8 +109,12 @@ def encode_profile(profile: Profile) -> bytes:
 _PROFILE_DECODER = msgspec.msgpack.Decoder(Profile)
 
 
+ANY_CONNECTOR = ConnectorFilter()
+
+
 class Matches:
-    """The verdict of one ConnectorFilter on every profile: slot mask (low 64 slots) and the best matching kW."""
+    """The verdict of one ConnectorFilter on every profile: which of the low 64 slots have a fitting connector, and the
+    best power of those in any slot (0: none, or not known)."""
 
     __slots__ = ("connector", "kw", "mask", "size")
 
@@ -130,6 +134,7 @@ class Profiles:
         self.profiles: list[Profile] = []
         self._ids: dict[bytes, int] = {}
         self._tables: dict[ConnectorFilter, Matches] = {}
+        self._any = Matches(ANY_CONNECTOR)  # needed at every change, so never the one that is dropped
 
     def intern(self, encoded: bytes) -> int:
         found = self._ids.get(encoded)
@@ -140,7 +145,7 @@ class Profiles:
 
     def matches(self, connector: ConnectorFilter) -> Matches:
         """The table of this filter, complete for every profile known now."""
-        table = self._tables.get(connector)
+        table = self._tables.get(connector) if connector else self._any
         if table is None:
             if len(self._tables) >= self.MAX_TABLES:
                 del self._tables[next(iter(self._tables))]
@@ -155,20 +160,16 @@ class Profiles:
             room = max(need, 2 * len(table.mask))
             table.mask = np.concatenate((table.mask, np.zeros(room - len(table.mask), np.uint64)))
             table.kw = np.concatenate((table.kw, np.zeros(room - len(table.kw), np.float32)))
-        connector, anything = table.connector, not table.connector
         for index in range(table.size, need):
-            mask, best_kw = 0, 0.0
-            for slot, plugs in enumerate(self.profiles[index]):
-                fitting = plugs if anything else [p for p in plugs if connector.matches(p)]
-                if fitting or (anything and slot < MASK_SLOTS):
-                    mask |= 1 << slot
-                    best_kw = max([best_kw, *(p.power_kw or 0.0 for p in fitting)])
-            table.mask[index] = mask & 0xFFFF_FFFF_FFFF_FFFF
-            table.kw[index] = best_kw
+            powers = self.slot_powers(index, table.connector)
+            fitting = {slot: kw for slot, kw in enumerate(powers) if kw is not None}
+            table.mask[index] = sum(1 << slot for slot in fitting if slot < MASK_SLOTS)
+            table.kw[index] = max(fitting.values(), default=0.0)
         table.size = need
 
-    def slots_matching(self, profile: int, connector: ConnectorFilter) -> list[bool]:
-        """Slot by slot, for stations with more slots than a mask holds."""
-        if not connector:
-            return [True] * len(self.profiles[profile])
-        return [any(connector.matches(p) for p in plugs) for plugs in self.profiles[profile]]
+    def slot_powers(self, profile: int, connector: ConnectorFilter) -> list[float | None]:
+        """Slot by slot the best power of the fitting connectors (0: not known); None where none fits."""
+        return [
+            max((p.power_kw or 0.0 for p in plugs if connector.matches(p)), default=None)
+            for plugs in self.profiles[profile]
+        ]

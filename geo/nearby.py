@@ -8,12 +8,13 @@ D, the next, coarser level has a larger K. The answer equals brute force; the te
 antimeridian and at the poles.
 
 Covers hold positions only, so status changes cost nothing; a station that comes, goes or moves drops the covers whose
-circle it may touch (found through the coarse cells that they were built from).
+circle it stands in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf, pi, sqrt
 from typing import NamedTuple
 
 import h3.api.basic_int as h3
@@ -22,15 +23,16 @@ from numpy.typing import NDArray
 
 from geo.columns import StationTable
 from geo.point import LatLon, chord2_of_metres, metres_of_chord2, unit_vector
-from geo.spatial import COARSE_RES, SpatialIndex, cells_within, reach_m
+from geo.spatial import SpatialIndex, reach_m
 
 MAX_RADIUS_M = 200_000.0
 
 # (H3 resolution of q, K): each level answers more hits from a larger circle. The last holds all within MAX_RADIUS_M.
 LEVELS: tuple[tuple[int, int], ...] = ((7, 32), (6, 400), (5, 5_000), (4, 1 << 60))
-SPLIT_ROWS = 400  # a level-0 cover longer than this is split into finer cells: short covers answer faster …
-FINEST_RES = 10  # … down to 15,000 m² cells, below which stations stand on top of one another
-MAX_COVER_ROWS = 8_000_000  # 32 MB of covers, then they are built anew: one such query costs about 0.1 ms
+FINEST_RES = 10  # 15,000 m² cells, below which stations stand on top of one another
+MAX_COVERS = 60_000  # about 30 MB of entries
+MAX_COVER_ROWS = 8_000_000  # 32 MB of rows; beyond either all go and are built anew, one such query costs about 0.2 ms
+MANY_PLACES = 64  # more stations than these coming at once (a snapshot, an import) drop all covers without a look
 
 Rows = NDArray[np.int32]
 Choose = Callable[[Rows], NDArray[np.bool_]]
@@ -52,8 +54,14 @@ class NearbyIndex:
         self._stations = stations
         self._spatial = spatial
         self._key_of = key_of
-        self._covers: dict[int, Cover | int] = {}  # cell -> its cover, or the finer resolution to use instead
-        self._users: dict[int, set[int]] = {}  # coarse cell -> the covers' cells whose circle may touch it
+        self._finer: dict[int, int] = {}  # level-0 cell -> the finer resolution that its density asks for
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        self._covers: dict[int, Cover] = {}
+        self._cells: list[int] = []  # of each cover, parallel to the two arrays: circles to look for a position in
+        self._centres = np.zeros((256, 3))
+        self._chord2s = np.zeros(256)
         self._cover_rows = 0
 
     def nearest(self, at: LatLon, radius_m: float, limit: int, choose: Choose | None = None) -> Hits:
@@ -100,63 +108,81 @@ class NearbyIndex:
 
     def _cover(self, at: LatLon, level: int) -> Cover:
         res, k = LEVELS[level]
-        while True:
-            cell = h3.latlng_to_cell(at.lat, at.lon, res)
-            found = self._covers.get(cell)
-            if found is None:
-                found = self._build(cell, res, k, splits=level == 0)
-            if isinstance(found, Cover):
-                return found
-            res = found
+        cell = h3.latlng_to_cell(at.lat, at.lon, res)
+        if level == 0:
+            finer = self._finer.get(cell)
+            if finer is None:
+                if len(self._finer) >= MAX_COVERS:
+                    self._finer.clear()
+                finer = self._finer[cell] = self._resolution(cell, k)
+            if finer > res:
+                res, cell = finer, h3.latlng_to_cell(at.lat, at.lon, finer)
+        return self._covers.get(cell) or self._build(cell, res, k)
 
-    def _build(self, cell: int, res: int, k: int, *, splits: bool) -> Cover | int:
+    def _resolution(self, cell: int, k: int) -> int:
+        """How small q should be where `cell` is: r about half the distance to the K-th nearest, so that covers are short."""
+        bucket = self._spatial.fine.get(cell)
+        res = LEVELS[0][0]
+        kth_m = sqrt(k * h3.cell_area(cell, unit="m^2") / (pi * len(bucket))) if bucket else inf
+        while res < FINEST_RES and reach_m(res) > 0.7 * kth_m:
+            res += 1
+        return res
+
+    def _build(self, cell: int, res: int, k: int) -> Cover:
         centre = LatLon(*h3.cell_to_latlng(cell))
-        r = reach_m(res)
+        here, r = unit_vector(centre), reach_m(res)
         cap = MAX_RADIUS_M + r + 1.0
-        here = unit_vector(centre)
-        length_m = cap if k >= 1 << 60 else min(cap, 3 * r)
+        length_m = cap if k >= 1 << 60 else min(cap, 4 * r)
         while True:
             rows = self._spatial.within(centre, length_m)
-            metres = metres_of_chord2(self._chord2(rows, here))
-            inside = metres <= length_m
+            chord2 = self._chord2(rows, here)
+            inside = chord2 <= chord2_of_metres(length_m)
+            count = int(np.count_nonzero(inside))
             if length_m >= cap:
                 break
-            if int(inside.sum()) >= k:
-                need = min(cap, float(np.partition(metres, k - 1)[k - 1]) + 2 * r)
-                if need <= length_m:
-                    length_m = need
-                    inside = metres <= length_m
-                    break
+            if count < k:
+                # as far as the density seen so far suggests, at least half as far again, at most thrice
+                length_m = min(cap, length_m * min(3.0, max(1.5, sqrt(1.3 * k / (count + 1)))))
+                continue
+            need = min(cap, float(metres_of_chord2(np.partition(chord2, k - 1)[k - 1])) + 2 * r)
+            if need <= length_m:
                 length_m = need
-            else:
-                length_m = min(cap, 2.5 * length_m)
-        rows = rows[inside]
-        if splits and len(rows) > SPLIT_ROWS and res < FINEST_RES:
-            self._remember(cell, res + 1, centre, 0.0)
-            return res + 1
+                inside = chord2 <= chord2_of_metres(length_m)
+                break
+            length_m = need
         # 1e-6 m of slack: a point on q's edge may be put into q by rounding
-        cover = Cover(rows, length_m - r - 1e-6)
-        self._remember(cell, cover, centre, length_m)
+        cover = Cover(rows[inside], length_m - r - 1e-6)
+        self._remember(cell, cover, here, chord2_of_metres(length_m + 1.0))
         return cover
 
-    def _remember(self, cell: int, cover: Cover | int, centre: LatLon, length_m: float) -> None:
+    def _remember(self, cell: int, cover: Cover, centre: NDArray[np.float64], chord2: float) -> None:
+        if len(self._covers) >= MAX_COVERS or self._cover_rows + len(cover.rows) > MAX_COVER_ROWS:
+            self._forget_all()
+        place = len(self._cells)
+        if place == len(self._chord2s):
+            self._centres = np.concatenate((self._centres, np.zeros_like(self._centres)))
+            self._chord2s = np.concatenate((self._chord2s, np.zeros_like(self._chord2s)))
         self._covers[cell] = cover
-        if isinstance(cover, Cover):
-            self._cover_rows += len(cover.rows) + 32  # 32: the entry's own weight, in rows
-            for coarse in cells_within(centre, length_m, COARSE_RES):
-                self._users.setdefault(coarse, set()).add(cell)
-        else:
-            self._users.setdefault(h3.latlng_to_cell(centre.lat, centre.lon, COARSE_RES), set()).add(cell)
-        if self._cover_rows > MAX_COVER_ROWS:
-            self._covers, self._users, self._cover_rows = {}, {}, 0
+        self._cells.append(cell)
+        self._centres[place], self._chord2s[place] = centre, chord2
+        self._cover_rows += len(cover.rows)
 
-    def _forget(self, cell: int) -> None:
-        gone = self._covers.pop(cell, None)
-        if isinstance(gone, Cover):
-            self._cover_rows -= len(gone.rows) + 32
-
-    def invalidate(self, coarse_cells: set[int]) -> None:
-        """Stations came, went or moved in these COARSE_RES cells."""
-        for coarse in coarse_cells:
-            for cell in self._users.pop(coarse, ()):
-                self._forget(cell)
+    def invalidate(self, xyz: NDArray[np.float64]) -> None:
+        """Stations came, went or moved at these unit vectors, shape (n, 3)."""
+        if not self._cells:
+            return
+        if len(xyz) > MANY_PLACES:
+            self._forget_all()
+            return
+        count = len(self._cells)
+        hit = np.zeros(count, np.bool_)
+        for position in xyz:
+            away = self._centres[:count] - position
+            hit |= np.einsum("ij,ij->i", away, away) <= self._chord2s[:count]
+        if not hit.any():
+            return
+        for place in np.flatnonzero(hit).tolist():
+            self._cover_rows -= len(self._covers.pop(self._cells[place]).rows)
+        keep = np.flatnonzero(~hit)
+        self._cells = [self._cells[place] for place in keep.tolist()]
+        self._centres[: len(keep)], self._chord2s[: len(keep)] = self._centres[keep], self._chord2s[keep]

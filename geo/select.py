@@ -29,17 +29,18 @@ class Selected(NamedTuple):
 
 
 def select(world: World, rows: Rows, wanted: Filter) -> Selected:
-    """Evaluates a filter over rows. Cost: a few vector operations, plus wide stations one by one."""
+    """Evaluates a filter over rows. Cost: a few vector operations; stations that masks do not tell go one by one."""
     s = world.stations
     keep = np.ones(len(rows), np.bool_)
     if wanted.connector:
         table = world.profiles.matches(wanted.connector)
         profile = s.profile[rows]
-        masks = s.masks[rows] & table.mask[profile][:, None]
+        fitting = table.mask[profile]
+        masks = s.masks[rows] & fitting[:, None]
         counts: Counts = np.bitwise_count(masks).astype(np.uint16)
         max_kw = table.kw[profile]
-        for position in world.wide(rows).tolist():
-            counts[position] = world.counts_matching(int(rows[position]), wanted.connector)
+        for i in world.untold_by_masks(rows, masks, fitting).tolist():
+            counts[i], max_kw[i] = world.matching(int(rows[i]), wanted.connector)
         keep &= counts.any(axis=1)
     else:
         counts, max_kw = s.counts[rows], s.max_kw[rows]

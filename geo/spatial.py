@@ -27,6 +27,8 @@ BUCKET_ZOOM = 11
 _MIN_SPACING, _MAX_REACH = 1.20, 1.11
 _EDGE_M: list[float] = [h3.average_hexagon_edge_length(res, unit="m") for res in range(16)]
 
+FEW_RINGS = 6
+
 Bucket: TypeAlias = "array[int]"  # array.array takes no subscript at run time before 3.12
 
 
@@ -42,6 +44,8 @@ def cells_within(centre: LatLon, distance_m: float, res: int) -> list[int]:
     ring_m = _MIN_SPACING * _EDGE_M[res] * 0.866  # centres of ring k are at least k times this far away
     k = ceil((distance_m + 2 * reach) / ring_m)
     own = h3.latlng_to_cell(centre.lat, centre.lon, res)
+    if k <= FEW_RINGS:
+        return list(h3.grid_disk(own, k))  # asking 127 buckets costs less than 127 distances
     limit = distance_m + reach
     return [c for c in h3.grid_disk(own, k) if haversine_m(centre, LatLon(*h3.cell_to_latlng(c))) <= limit]
 

@@ -18,7 +18,7 @@ SHARDS = 16  # fixed in the database for ever: shard(key) decides where a statio
 
 
 class Status(IntEnum):
-    """OCPI 2.2.1 EVSE Status (8.4.25). The integers are our storage codes: append only, never renumber."""
+    """OCPI 2.2.1 EVSE Status (8.4.22). The integers are our storage codes: append only, never renumber."""
 
     UNKNOWN = 0
     AVAILABLE = 1
@@ -63,7 +63,7 @@ class DisplayText(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RegularHours(msgspec.Struct, frozen=True):
-    """OCPI RegularHours (8.4.23): weekday 1 = Monday … 7 = Sunday; "HH:MM" local time, end "24:00" allowed."""
+    """OCPI RegularHours (8.4.21): weekday 1 = Monday … 7 = Sunday; "HH:MM" local time, end "24:00" allowed."""
 
     weekday: int
     period_begin: str

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from geo.columns import NEVER_MS, EvseTable, Rows, StationTable, runs
 from geo.expiry import ExpiryWheel
-from geo.filters import MASK_SLOTS, ConnectorFilter, Profiles
+from geo.filters import ANY_CONNECTOR, MASK_SLOTS, ConnectorFilter, Profiles
 from geo.nearby import NearbyIndex
 from geo.point import Floats, LatLon, unit_vectors
 from geo.record import States, StationRecord
 from geo.schedules import Schedules
-from geo.spatial import COARSE_RES, FINE_RES, SpatialIndex, cells_of
+from geo.spatial import FINE_RES, SpatialIndex, cells_of
 from geo.station import AVAILABILITY, Availability, Status, shard_of
 
 DEFAULT_TTL_S = 900
@@ -127,18 +127,22 @@ class World:
             )
         return states
 
-    def wide(self, rows: Rows) -> NDArray[np.intp]:
-        """Positions in `rows` of the stations with more slots than a mask holds."""
-        return np.flatnonzero(self.stations.slots[rows] > MASK_SLOTS)
+    def untold_by_masks(self, rows: Rows, masks: NDArray[np.uint64], fitting: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Positions in `rows` of stations whose `fitting` slots are not all in their `masks` (some are REMOVED) or are
+        more than a mask holds: `matching` tells."""
+        there = np.bitwise_or.reduce(masks, axis=1)
+        return np.flatnonzero((fitting & ~there != 0) | (self.stations.slots[rows] > MASK_SLOTS))
 
-    def counts_matching(self, row: int, connector: ConnectorFilter) -> tuple[int, int, int, int]:
-        """EVSEs by availability class (UNKNOWN, FREE, BUSY, OUT_OF_SERVICE), EVSE by EVSE: for wide stations."""
-        wanted = self.profiles.slots_matching(int(self.stations.profile[row]), connector)
-        counts = [0, 0, 0, 0, 0]
+    def matching(self, row: int, connector: ConnectorFilter) -> tuple[list[int], float]:
+        """Matching EVSEs by availability class (UNKNOWN, FREE, BUSY, OUT_OF_SERVICE) and their best power, one by one."""
+        powers = self.profiles.slot_powers(int(self.stations.profile[row]), connector)
+        counts, best_kw = [0, 0, 0, 0], 0.0
         for state in self.evse_states(row):
-            if state.slot < len(wanted) and wanted[state.slot]:
+            kw = powers[state.slot]
+            if kw is not None:
                 counts[AVAILABILITY[state.status]] += 1
-        return counts[0], counts[1], counts[2], counts[3]
+                best_kw = max(best_kw, kw)
+        return counts, best_kw
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
@@ -157,7 +161,11 @@ class World:
         self.put_states(states, now_ms)
 
     def put_states(self, states: States, now_ms: int) -> None:
-        """EVSE states in any number; those of unknown stations or slots, or with an `n` not higher, are ignored."""
+        """EVSE states in any number; those of unknown stations or slots, or with an `n` not higher, are ignored.
+
+        `seen_ms` never goes back, except to "never reported": a confirmation may overtake the state that it confirms, and
+        a snapshot may hold the same `n` confirmed later.
+        """
         if len(states) == 0:
             return
         s, e = self.stations, self.evses
@@ -165,17 +173,19 @@ class World:
         slot = states["slot"].astype(np.int64)
         known = (rows >= 0) & (slot < s.slots[rows])
         index = s.first[rows] + slot
-        news = known & (states["n"].astype(np.int64) > e.n[np.where(known, index, 0)])
+        at, n = np.where(known, index, 0), states["n"].astype(np.int64)
+        news = known & ((n > e.n[at]) | (n == e.n[at]) & (states["seen_ms"] > e.seen_ms[at]))
         if not news.any():
             return
         states, rows, index = states[news], rows[news], index[news]
         # Ascending n, and the last assignment to a repeated index stands.
-        order = np.argsort(states["n"], kind="stable")
+        order = np.lexsort((states["seen_ms"], states["n"]))
         states, rows, index = states[order], rows[order], index[order]
+        seen_ms = np.where(e.n[index] >= 0, e.seen_ms[index], 0)  # below 0: forgotten, see forget_versions
+        e.seen_ms[index] = np.where(states["seen_ms"] > 0, np.maximum(states["seen_ms"], seen_ms), 0)
         e.n[index] = states["n"]
         e.status[index] = states["status"]
         e.changed_ms[index] = states["changed_ms"]
-        e.seen_ms[index] = states["seen_ms"]
         self._settle(np.unique(index), now_ms)
         self._recount(np.unique(rows))
 
@@ -191,15 +201,8 @@ class World:
         rows, index = rows[later], index[later]
         if len(index) == 0:
             return
-        was_live = e.live[index]
         np.maximum.at(e.seen_ms, index, seen_ms[later])
-        self._settle(np.unique(index), now_ms)
-        np.maximum.at(self.stations.seen_ms, rows, e.seen_ms[index])
-        revived = e.live[index] != was_live
-        if revived.any():
-            self._recount(np.unique(rows[revived]))
-        for observer in self._observers:
-            observer.confirmed(rows)
+        self._resettle(np.unique(index), rows, now_ms)
 
     def set_parties(self, clocks: dict[str, PartyClock], now_ms: int) -> None:
         """TTLs and heartbeats. A heartbeat confirms every EVSE that the party ever reported; a new TTL holds at once."""
@@ -212,8 +215,7 @@ class World:
             rows = np.flatnonzero(s.shown[: s.size] & (s.party[: s.size] == index)).astype(np.int32)
             evses = runs(s.first[rows], s.slots[rows])
             if len(evses):
-                self._settle(evses, now_ms)
-                self._recount(rows)
+                self._resettle(evses, rows, now_ms)
 
     def rows_of_shard(self, shard: int) -> Rows:
         s = self.stations
@@ -309,7 +311,6 @@ class World:
         s.schedule[rows] = [self.schedules.intern(r.schedule, now_ms) for r in records]
         slots = np.array([len(self.profiles.profiles[p]) for p in profile], np.int32)
         s.slots[rows] = slots
-        s.max_kw[rows] = self.profiles.matches(ConnectorFilter()).kw[profile]
         first = self._claim_evses(slots.tolist())
         s.first[rows] = first
         evses = runs(first, slots)
@@ -401,6 +402,19 @@ class World:
         e.live[evses] = lives & (expires > now_ms)
         self._wheel.schedule(evses)
 
+    def _resettle(self, evses: NDArray[np.int64], rows: Rows, now_ms: int) -> None:
+        """Settles EVSEs (of stations `rows`) that say what they said, so that few, if any, look different afterwards."""
+        e = self.evses
+        was_live = e.live[evses]
+        self._settle(evses, now_ms)
+        flipped = evses[e.live[evses] != was_live]
+        if len(flipped):
+            self._recount(np.unique(e.station[flipped]))
+        shown = evses[e.status[evses] != Status.REMOVED]
+        np.maximum.at(self.stations.seen_ms, e.station[shown], e.seen_ms[shown])
+        for observer in self._observers:
+            observer.confirmed(rows)
+
     def _recount(self, rows: Rows, *, tell: bool = True) -> None:
         s, e = self.stations, self.evses
         first, slots = s.first[rows], s.slots[rows]
@@ -421,6 +435,11 @@ class World:
         np.maximum.at(changed_ms, which[reported], e.changed_ms[index[reported]])
         np.maximum.at(seen_ms, which[reported], e.seen_ms[index[reported]])
         s.changed_ms[rows], s.seen_ms[rows] = changed_ms, seen_ms
+        table, profile = self.profiles.matches(ANY_CONNECTOR), s.profile[rows]
+        s.max_kw[rows] = table.kw[profile]
+        if not there.all():
+            for i in self.untold_by_masks(rows, masks, table.mask[profile]).tolist():
+                s.max_kw[rows[i]] = self.matching(int(rows[i]), ANY_CONNECTOR)[1]
         if tell:
             self._tell_changed(rows)
 
@@ -430,6 +449,6 @@ class World:
                 observer.changed(rows)
 
     def _tell_reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
-        self.nearby.invalidate(set(cells_of(lat, lon, COARSE_RES).tolist()))
+        self.nearby.invalidate(unit_vectors(lat, lon))
         for observer in self._observers:
             observer.reshaped(rows, lat, lon)

@@ -9,7 +9,8 @@ from aiohttp import web
 from cache.replica import Replica
 from geo.world import World
 from mapsvc.bodies import Bodies
-from mapsvc.forward import BODY_BYTES, Forwarder
+from mapsvc.body import BODY_BYTES
+from mapsvc.forward import Forwarder
 from mapsvc.guard import Guard
 from mapsvc.health import Health
 from mapsvc.limits import RateLimit

@@ -15,12 +15,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from cache.codec import unpack_doc
+from cache.codec import unpack_doc, unpack_summary
 from geo.columns import Rows
 from geo.hours import OpenState
 from geo.point import Floats
 from geo.select import Counts
-from geo.station import Station
+from geo.station import Station, public_id
 from geo.world import World
 
 MAX_PREPARED = 100_000  # static parts, and whole summaries: about 30 MB and 50 MB
@@ -115,11 +115,11 @@ class Bodies:
         return out
 
     def _prepare(self, row: int) -> bytes:
-        station = unpack_doc(self._world.docs[row])
+        station = unpack_summary(self._world.docs[row])
         standards = sorted({c.standard for evse in station.evses for c in evse.connectors})
         static = orjson.dumps(
             {
-                "id": station.id,
+                "id": public_id(station.party, station.location_id),
                 "name": station.name,
                 "address": station.address,
                 "city": station.city,

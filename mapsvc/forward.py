@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from mapsvc.problems import Fault, Problem, TooLarge, Unavailable
+from mapsvc.body import read_packed
+from mapsvc.problems import Unavailable
 
-BODY_BYTES = 1 << 20  # after decompression; ingest checks it again
-BODY_S = 10.0
 ANSWER_S = 20.0
 
-PASSED_ON = ("Authorization", "Content-Type", "Idempotency-Key")
+PASSED_ON = ("Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key")
 PASSED_BACK = ("Content-Type", "Cache-Control", "Retry-After", "WWW-Authenticate", "Idempotency-Replayed", "Allow")
 
 
@@ -43,7 +41,7 @@ class Forwarder:
     async def forward(self, request: web.Request) -> web.Response:
         if self._session is None or self._ingest_url is None:
             raise Unavailable("This server takes no writes.", 5)
-        body = await read_body(request)
+        body = await read_packed(request)
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
         url = self._ingest_url + request.raw_path
         try:
@@ -55,24 +53,3 @@ class Forwarder:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             # It may or may not have been written: what is not acknowledged has to be sent again, and that is harmless.
             raise Unavailable("Writes are not taken at the moment.", 2) from error
-
-
-async def read_body(request: web.Request) -> bytes:
-    """The body, decompressed. Raises Problem when it is too large, too slow, broken or in a strange encoding."""
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise Problem("The body's encoding is not understood.", [Fault("Content-Encoding", "gzip, deflate or none")])
-    try:
-        async with asyncio.timeout(BODY_S):
-            return await request.read()
-    except TimeoutError as error:
-        problem = Problem("The body did not arrive in time.", [Fault("", f"within {BODY_S:.0f} s")], in_body=True)
-        problem.status = problem.status.REQUEST_TIMEOUT
-        raise problem from error
-    except web.HTTPRequestEntityTooLarge as error:
-        fault = Fault("", f"at most {BODY_BYTES} bytes, after decompression")
-        raise TooLarge("The body is too large.", [fault], in_body=True) from error
-    except (web.RequestPayloadError, ValueError) as error:
-        raise Problem(
-            "The body cannot be read as it is declared.", [Fault("", "a complete body")], in_body=True
-        ) from error

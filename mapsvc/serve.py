@@ -16,6 +16,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from mapsvc.app import Worker, build
+from mapsvc.body import SERVER_OPTIONS
 from mapsvc.role import Role
 from mapsvc.settings import Settings
 
@@ -114,6 +115,7 @@ async def work(role: Role, listener: socket.socket) -> None:
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=STOP_S,
         handle_signals=False,
+        **SERVER_OPTIONS,
     )
     await runner.setup()
     try:

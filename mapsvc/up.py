@@ -139,7 +139,9 @@ class Up:
             await self._start_engine(postgres, stack, watchers)
             self.settings = dataclasses.replace(self.settings, database_url=postgres.url)
         if self.settings.redis_url is None:
-            redis = RedisEngine(data_dir / "redis")
+            # Saved when it stops in good order, so that the next start need not build the cache anew; after a crash the
+            # relay does that, from PostgreSQL.
+            redis = RedisEngine(data_dir / "redis", options={"shutdown-on-sigterm": "save"})
             await self._start_engine(redis, stack, watchers)
             self.settings = dataclasses.replace(self.settings, redis_url=redis.url)
 

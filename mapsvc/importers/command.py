@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 import asyncpg
 from tqdm import tqdm
 
-from geo.station import Located
+from geo.station import Located, station_key
 from mapsvc.access import party_id
 from mapsvc.door import Door, Fate
 from mapsvc.importers import irve, ocpi
-from mapsvc.importers.report import Report, UnreadableFile
+from mapsvc.importers.report import Outcome, Reason, Report, UnreadableFile
 from mapsvc.importers.source import open_source
 from mapsvc.settings import Settings
 from sql import queries
@@ -94,6 +94,7 @@ class Import:
 
     async def file(self, path: Path, party: str | None) -> None:
         """Raises UnreadableFile; stations that came before a tear in the file are in the store."""
+        self._report.file = path.name
         with open_source(path) as source:
             stations = self._read(source, party, self._report)
             bar = tqdm(stations, unit=" stations", desc=path.name, disable=None, leave=False, file=sys.stderr)
@@ -106,6 +107,10 @@ class Import:
     async def remove_missing(self) -> int:
         """Marks REMOVED what the parties' files no longer name. Exit code 1 if that would be too much."""
         code = 0
+        if self._report.by_reason[Reason.MORE_PAGES]:
+            print("mapsvc: --full does nothing: a file is one page of several", file=sys.stderr)
+            return 1
+        self._spare_skipped()
         for party, keys in sorted(self._keys.items()):
             missing = [r["key"] for r in await self._pool.fetch(queries.STATIONS_OF_PARTY_EXCEPT, party, sorted(keys))]
             total = await self._pool.fetchval(queries.STATION_COUNT, party)
@@ -120,6 +125,12 @@ class Import:
             for start in range(0, len(missing), AT_ONCE):
                 await self.door.remove(missing[start : start + AT_ONCE])
         return code
+
+    def _spare_skipped(self) -> None:
+        """A station that the files name, but that could not be read, has not vanished."""
+        skipped = {row.id for row in self._report.rows if row.id and row.outcome is Outcome.SKIPPED}
+        for party, keys in self._keys.items():
+            keys.update(station_key(party, name) for name in skipped)
 
     def summary(self) -> str:
         tally = self.door.tally

@@ -45,6 +45,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     outcome: Outcome
     detail: str = ""
     line: int | None = None  # first line of the item in the file, where known
+    file: str = ""
 
 
 class Report:
@@ -53,6 +54,7 @@ class Report:
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
         self.rows: list[Row] = []
         self.counts: Counter[tuple[Reason, Outcome]] = Counter()
+        self.file = ""  # what is being read, where several files share a report: stands in each row
         self._max_rows = max_rows
 
     def add(
@@ -67,7 +69,7 @@ class Report:
     ) -> None:
         self.counts[reason, outcome] += 1
         if len(self.rows) < self._max_rows:
-            self.rows.append(Row(where, id, field, reason, outcome, _one_line(detail), line))
+            self.rows.append(Row(where, id, field, reason, outcome, _one_line(detail), line, self.file))
 
     @property
     def by_reason(self) -> Counter[Reason]:
@@ -86,7 +88,7 @@ class Report:
             if path.suffix in {".json", ".jsonl", ".ndjson"}:
                 out.writelines(msgspec.json.encode(row) + b"\n" for row in self.rows)
             else:
-                out.write(b"line\twhere\tid\tfield\treason\toutcome\tdetail\n")
+                out.write(b"file\tline\twhere\tid\tfield\treason\toutcome\tdetail\n")
                 out.writelines(_tsv(row) for row in self.rows)
 
     def summary(self) -> str:
@@ -111,5 +113,6 @@ def _one_line(text: str) -> str:
 
 
 def _tsv(row: Row) -> bytes:
-    cells = ("" if row.line is None else str(row.line), row.where, row.id or "", row.field, row.reason, row.outcome)
-    return ("\t".join(_UNPRINTABLE.sub(" ", cell) for cell in (*cells, row.detail)) + "\n").encode()
+    line = "" if row.line is None else str(row.line)
+    cells = (row.file, line, row.where, row.id or "", row.field, row.reason, row.outcome, row.detail)
+    return ("\t".join(_UNPRINTABLE.sub(" ", cell) for cell in cells) + "\n").encode()

@@ -14,9 +14,10 @@ from typing import Any
 
 import asyncpg
 import orjson
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from geo.station import station_key
+from mapsvc.body import BODY_BYTES, read_body
 from mapsvc.door import Door, Fate
 from mapsvc.importers.ocpi import parse_location
 from mapsvc.importers.report import LocationError
@@ -34,7 +35,6 @@ from mapsvc.problems import (
     Internal,
     NotFound,
     Problem,
-    TooLarge,
     Unavailable,
     Unprocessable,
     of_http_exception,
@@ -44,8 +44,6 @@ from sql import queries
 log = logging.getLogger(__name__)
 sampled = Sampled(log)
 
-BODY_BYTES = 1 << 20  # after decompression
-BODY_S = 10.0  # to send it all
 MAX_IDEMPOTENCY_KEY = 255
 
 DATABASE_DOWN = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, TimeoutError)
@@ -83,7 +81,7 @@ class IngestApp:
     async def post_status(self, request: web.Request) -> web.Response:
         _no_query(request)
         caller = await self._auth.caller(request.headers)
-        body = await _read(request)
+        body = await read_body(request)
         idem_key = request.headers.get("Idempotency-Key")
         if idem_key is None:
             return await self._status(caller, body)
@@ -122,7 +120,7 @@ class IngestApp:
     async def post_heartbeat(self, request: web.Request) -> web.Response:
         _no_query(request)
         caller = await self._auth.caller(request.headers)
-        await _read(request)
+        await read_body(request)
         at_ms = self._service.clock.now_ms()
         rows = await self._pool.fetch(queries.PARTY_HEARTBEAT, list(caller.parties), at_ms)
         self._metrics.count("mapsvc_heartbeats", len(rows))
@@ -133,14 +131,14 @@ class IngestApp:
         party, location_id = _station_id(request)
         caller = await self._auth.caller(request.headers)
         party = _own_party(caller, party)
-        body = await _read(request)
+        body = await read_body(request)
         try:
             document = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise Problem("The body is not JSON.", [Fault("", "one OCPI Location")], in_body=True) from error
         report = ImportReport()
         try:
-            located = parse_location(document, party=party, report=report, where="", strict=True)
+            located = parse_location(document, party=party, report=report, where="", strict=True, source="api")
         except LocationError as error:
             faults = [Fault(pointer, allowed) for pointer, allowed in error.errors]
             raise Unprocessable("The Location is not valid.", faults, in_body=True) from error
@@ -183,9 +181,6 @@ class IngestApp:
             return await handler(request)
         except Problem as problem:
             return problem.response()
-        except web.HTTPRequestEntityTooLarge:
-            fault = Fault("", f"at most {BODY_BYTES} bytes, after decompression")
-            return TooLarge("The body is too large.", [fault], in_body=True).response()
         except web.HTTPException as error:
             return of_http_exception(error).response(
                 {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
@@ -235,23 +230,6 @@ def _no_query(request: web.Request) -> None:
         raise Problem(
             "This resource takes no parameters.", [Fault(name, "nothing: unknown parameter") for name in names]
         )
-
-
-async def _read(request: web.Request) -> bytes:
-    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower()
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise Problem("The body's encoding is not understood.", [Fault("Content-Encoding", "gzip, deflate or none")])
-    try:
-        async with asyncio.timeout(BODY_S):
-            return await request.read()
-    except TimeoutError as error:
-        problem = Problem("The body did not arrive in time.", [Fault("", f"within {BODY_S:.0f} s")], in_body=True)
-        problem.status = web.HTTPRequestTimeout.status_code  # type: ignore[assignment]
-        raise problem from error
-    except (web.RequestPayloadError, ValueError) as error:
-        raise Problem(
-            "The body cannot be read as it is declared.", [Fault("", "a complete body")], in_body=True
-        ) from error
 
 
 def _station_id(request: web.Request) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import asyncpg
 from aiohttp import web
 
 from cache.client import Cache
+from mapsvc.body import SERVER_OPTIONS
 from mapsvc.ingest.app import IngestApp
 from mapsvc.ingest.service import StatusService
 from mapsvc.role import Role
@@ -54,6 +55,7 @@ async def serve(role: Role) -> None:
         access_log=None,
         shutdown_timeout=5.0,
         keepalive_timeout=75,
+        **SERVER_OPTIONS,
     )
     await runner.setup()
     site = web.TCPSite(runner, url.hostname or "127.0.0.1", url.port or 0)

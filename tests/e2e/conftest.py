@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -17,8 +16,8 @@ FAILED = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    report: Any = yield
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
     return report
 
@@ -58,7 +57,5 @@ async def shared_stack(
 
 
 def _show_logs(stack: Stack, request: pytest.FixtureRequest) -> None:
-    """What the processes said, below the report of a test that failed."""
     if any(item.stash.get(FAILED, False) for item in request.session.items if item.path == request.path):
-        for log in sorted(stack.folder.glob("*.log")):
-            print(f"\n--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-25:]))
+        stack.show_logs()

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Self
 
 import aiohttp
 import asyncpg
+from multidict import CIMultiDictProxy
 
 from geo.station import Connector, Evse, Located, Station
 from mapsvc import access, spawn
@@ -79,6 +80,13 @@ class Stack:
             await self._session.close()
         for name in list(self._processes):
             await asyncio.to_thread(self.kill, name)
+        if error is not None:
+            self.show_logs()
+
+    def show_logs(self) -> None:
+        """Prints what the processes said last: pytest shows it below a test that failed."""
+        for log in sorted(self.folder.glob("*.log")):
+            print(f"\n--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-25:]))
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
@@ -143,6 +151,9 @@ class Stack:
     def signal(self, name: str, number: signal.Signals) -> None:
         self._processes[name].send_signal(number)
 
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
     def is_running(self, name: str) -> bool:
         return name in self._processes and self._processes[name].poll() is None
 
@@ -160,14 +171,14 @@ class Stack:
                 lines.append({"level": "raw", "message": line})
         return lines
 
-    def complaints(self) -> list[dict[str, Any]]:
-        """What no log may hold, whatever was killed: errors, tracebacks and everything not structured."""
+    def complaints(self) -> list[str]:
+        """What no log may hold, whatever was killed: errors and whatever is not structured."""
         names = sorted(path.stem for path in self.folder.glob("*.log"))
         return [
-            {"process": name, **line}
+            f"{name}: {line['message']} {line.get('exception', '')}"
             for name in names
             for line in self.log(name)
-            if line.get("level") in ("error", "critical", "raw") or "exception" in line
+            if line["level"] in ("error", "critical", "raw")
         ]
 
     # -- the made-up world --------------------------------------------------------------------------------------------
@@ -229,7 +240,7 @@ class Stack:
 
     async def get(self, path: str, **headers: str) -> Answer:
         async with self.session.get(self.url + path, headers=headers) as response:
-            return Answer(response.status, dict(response.headers), await response.read())
+            return Answer(response.status, response.headers, await response.read())
 
     async def json(self, path: str) -> Any:
         answer = await self.get(path)
@@ -247,7 +258,7 @@ class Stack:
 
 class Answer(NamedTuple):
     status: int
-    headers: dict[str, str]
+    headers: CIMultiDictProxy[str]
     body: bytes
 
 

@@ -6,10 +6,10 @@ import asyncio
 import gzip
 import json
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import asyncpg
 import mapbox_vector_tile
 import pytest
@@ -61,7 +61,7 @@ def location(location_id: str, lat: float, lon: float, last_updated: str, **more
 async def send(stack: Stack, method: str, path: str, **kwargs: Any) -> Answer:
     kwargs.setdefault("headers", stack.auth)
     async with stack.session.request(method, stack.url + path, **kwargs) as response:
-        return Answer(response.status, dict(response.headers), await response.read())
+        return Answer(response.status, response.headers, await response.read())
 
 
 def problem(answer: Answer, status: int) -> Decoded:
@@ -103,23 +103,23 @@ async def test_every_worker_shows_the_same_bytes_under_the_same_etag_and_answers
     shared_stack: Stack,
 ) -> None:
     stack, evse = shared_stack, shared_stack.evses[2]
-    await stack.post([stack.update(evse, "CHARGING")])
-    await assert_all_equal(stack)
-    for path in (f"/v1/stations/{evse.station_id}", tile_path(48.8, 2.2, 13)):
-        answers = {(a.headers["ETag"], a.body) for a in [await stack.get(path) for _ in range(12)]}
-        assert len(answers) == 1
-        etag, body = answers.pop()
-        unchanged = await stack.get(path, **{"If-None-Match": etag})
-        assert (unchanged.status, unchanged.body, unchanged.headers["ETag"]) == (304, b"", etag)
-        await stack.post([stack.update(evse, "AVAILABLE" if b"CHARGING" in body or b"mvt" in body else "CHARGING")])
+    paths = (f"/v1/stations/{evse.station_id}", tile_path(48.8, 2.2, 13), tile_path(48.8, 2.2, 9))
+    etags: dict[str, str] = {}
+    for status in ("CHARGING", "OUTOFORDER"):
+        await stack.post([stack.update(evse, status)])
 
-        async def changed(path: str = path, etag: str = etag) -> bool:
-            """a new ETag on every worker"""
-            answers = [await stack.get(path, **{"If-None-Match": etag}) for _ in range(6)]
-            return all(a.status == 200 and a.headers["ETag"] != etag for a in answers)
+        async def agreed(path: str) -> bool:
+            """all workers show one new ETag"""
+            answers = [await stack.get(path) for _ in range(8)]
+            told = {(answer.headers["ETag"], answer.body) for answer in answers}
+            return len(told) == 1 and answers[0].headers["ETag"] != etags.get(path)
 
-        await eventually(changed, VISIBLE_S)
-        await stack.post([stack.update(evse, "CHARGING")])
+        for path in paths:
+            await eventually(partial(agreed, path), VISIBLE_S)
+            etags[path] = (await stack.get(path)).headers["ETag"]
+            for _ in range(6):
+                unchanged = await stack.get(path, **{"If-None-Match": etags[path]})
+                assert (unchanged.status, unchanged.body, unchanged.headers["ETag"]) == (304, b"", etags[path])
 
 
 async def test_a_station_is_put_moved_and_deleted_and_its_tiles_follow(shared_stack: Stack) -> None:
@@ -203,7 +203,7 @@ async def _is_404(stack: Stack, path: str) -> bool:
 async def test_each_row_of_a_batch_has_its_outcome_and_the_good_ones_are_stored(shared_stack: Stack) -> None:
     stack, evse = shared_stack, shared_stack.evses[4]
     now_ms = stack.now_ms()
-    rows = [
+    rows: list[Any] = [
         stack.update(evse, "CHARGING", now_ms),
         stack.update(evse, "CHARGING", now_ms + 1),
         stack.update(evse, "AVAILABLE", now_ms - 60_000),
@@ -314,9 +314,11 @@ async def test_a_bad_envelope_stores_nothing_and_says_why(shared_stack: Stack) -
 
 async def test_bodies_that_lie_about_their_encoding_are_refused(shared_stack: Stack) -> None:
     stack = shared_stack
-    for encoding, data in (("gzip", b"not gzip at all"), ("br", b"x"), ("gzip", gzip.compress(b"[]" * 50)[:-20])):
+    whole = gzip.compress(b"[]")
+    for encoding, data in (("gzip", b"no gzip"), ("br", b"x"), ("gzip", whole[:-4]), ("gzip", whole * 2)):
         headers = {**stack.auth, "Content-Encoding": encoding}
-        assert (await send(stack, "POST", "/v1/status", data=data, headers=headers)).status == 400
+        told = problem(await send(stack, "POST", "/v1/status", data=data, headers=headers), 400)
+        assert told["errors"][0]["allowed"]
     assert (await stack.get("/healthz")).status == 200
 
 
@@ -332,26 +334,24 @@ async def test_a_body_over_the_limit_is_refused_whatever_its_encoding(shared_sta
 
 async def test_a_gibibyte_of_zeros_in_one_mebibyte_is_refused_without_unpacking_it(shared_stack: Stack) -> None:
     stack = shared_stack
-    bomb = _bomb()
-    assert len(bomb) < 1_100_000
-    before = {pid: (_cpu_s(pid), _resident(pid)) for pid in stack.workers()}
+    bomb = await asyncio.to_thread(_bomb)
+    assert len(bomb) < 1_048_576
+    pids = [*stack.workers(), stack.pid("ingest")]
+    before = {pid: (_cpu_s(pid), _status(pid, "VmRSS:")) for pid in pids}
     headers = {**stack.auth, "Content-Encoding": "gzip"}
-    for _ in range(3):
-        try:
-            answer = await send(stack, "POST", "/v1/status", data=bomb, headers=headers)
-            assert answer.status in (400, 413), answer
-        except aiohttp.ClientConnectionError:
-            pass  # it hung up while we were still sending: as good
+    for _ in range(5):
+        problem(await send(stack, "POST", "/v1/status", data=bomb, headers=headers), 413)
     for pid, (cpu_s, resident) in before.items():
-        assert _cpu_s(pid) - cpu_s < 1.0
-        assert _peak(pid) - resident < 64 << 20
-    assert (await stack.get("/readyz")).status == 200
+        assert _cpu_s(pid) - cpu_s < 0.5  # unpacking all five takes 5 s
+        assert _status(pid, "VmHWM:") - resident < 64 << 20
 
 
 def _bomb() -> bytes:
+    """Deflate repeats a MiB of zeros as the same bytes for ever: they need not be computed a thousand times."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    zeros = bytes(1 << 24)
-    return b"".join([packer.compress(zeros) for _ in range(64)]) + packer.flush()
+    head = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return head + again * 1000 + packer.flush()  # its checksum is wrong; nobody should get that far
 
 
 def _cpu_s(pid: int) -> float:
@@ -360,13 +360,6 @@ def _cpu_s(pid: int) -> float:
 
 
 def _status(pid: int, name: str) -> int:
+    """Bytes of a line of /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
-
-
-def _resident(pid: int) -> int:
-    return _status(pid, "VmRSS:")
-
-
-def _peak(pid: int) -> int:
-    return _status(pid, "VmHWM:")

@@ -93,7 +93,8 @@ class ModelWorld:
     # -- changes ------------------------------------------------------------------------------------------------------
 
     def put(self, told: Iterable[Told], states: Iterable[State]) -> None:
-        for num, n, station in sorted(told, key=lambda t: t.n):
+        highest = {t.num: t for t in sorted(told, key=lambda t: t.n)}
+        for num, n, station in highest.values():
             old = self.stations.get(num)
             if n <= (old.n if old else self.removed.get(num, -1)):
                 continue

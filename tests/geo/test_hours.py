@@ -187,7 +187,7 @@ def test_an_hour_that_the_clock_repeats_is_open_twice_and_one_that_it_skips_neve
     hours = Hours(regular_hours=days("02:00", "02:30"))
     fold, gap = ms("2025-10-26T00:00"), ms("2025-03-30T00:00")  # Berlin, at 02:00 and 01:00 local
     changes = [fold]
-    while changes[-1] < fold + 90 * MINUTE_MS:
+    for _ in range(3):
         changes.append(next_transition(hours, "Europe/Berlin", changes[-1]) or 0)
     assert [(at - fold) // MINUTE_MS for at in changes] == [0, 30, 60, 90]
     assert next_transition(hours, "Europe/Berlin", gap) == ms("2025-03-31T00:00")

@@ -9,7 +9,7 @@ from typing import Any
 
 import h3.api.basic_int as h3
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -35,20 +35,22 @@ PARTIES = ("DE*ABC", "FR*XYZ", "irve")
 OPERATORS = ("", "Ionity", "IONITY", "Straße AG", "fr*xyz")
 PLUGS = ("CHADEMO", "IEC_62196_T2", "IEC_62196_T2_COMBO")
 POWERS = (None, 3.7, 11.0, 22.1, 150.0, 349.9, 350.0)
-SLOTS = ((), (0,), (0, 1), (0, 1, 2), (1,), (0, 2), (0, 63), (1, 64), tuple(range(70)))
+SLOTS: tuple[Sequence[int], ...] = ((), (0,), (0, 1), (0, 1, 2), (1,), (0, 2), (0, 63), (1, 64), range(70))
 EVERY_DAY = tuple(range(1, 8))
 NIGHT = Hours(regular_hours=tuple(RegularHours(day, "22:00", "06:00") for day in EVERY_DAY))
 DAY = Hours(regular_hours=tuple(RegularHours(day, "08:00", "18:30") for day in EVERY_DAY[:5]))
 CLOSED_SOON = Hours(
     twentyfourseven=True, exceptional_closings=(ExceptionalPeriod(START_MS + 600_000, START_MS + 4_000_000),)
 )
-HOURS = (None, Hours(twentyfourseven=True), NIGHT, DAY, CLOSED_SOON)
+HOURS = {"": None, "always": Hours(twentyfourseven=True), "night": NIGHT, "day": DAY, "closing": CLOSED_SOON}
 assert set(PLUGS) < set(CONNECTOR_TYPES)
 
 
 def examples(few: int, *, torture: int = 30) -> settings:
-    """So many hypothesis examples, `torture` times as many under TORTURE=1. Failures print how to run them again."""
+    """So many hypothesis examples, `torture` times as many under TORTURE=1. Failures print how to run them again;
+    SHRINK=0 shows them as found, at once."""
     return settings(
+        phases=[phase for phase in Phase if phase is not Phase.shrink or os.environ.get("SHRINK") != "0"],
         max_examples=few * torture if TORTURE else few,
         deadline=None,
         print_blob=True,
@@ -74,13 +76,22 @@ def make_evse(slot: int, plugs: Iterable[tuple[str, float | None]] = (("IEC_6219
 
 
 plugs = st.lists(st.tuples(st.sampled_from(PLUGS), st.sampled_from(POWERS)), max_size=2)
+
+
+def some_station(
+    num: int, place: tuple[float, float], slots: Sequence[int], plugs: list[list[tuple[str, float | None]]],
+    operator: str, facilities: list[str], hours: str,
+) -> Station:  # fmt: skip
+    evses = [make_evse(slot, plugs[i % len(plugs)]) for i, slot in enumerate(slots)]
+    return make_station(
+        num, *place, evses, operator=operator or None, facilities=tuple(facilities), opening_times=HOURS[hours]
+    )
+
+
 stations = st.builds(
-    lambda num, place, slots, plugs, operator, facilities, hours: make_station(
-        num, *place, [make_evse(slot, plugs[i % len(plugs)]) for i, slot in enumerate(slots)],
-        operator=operator or None, facilities=tuple(facilities), opening_times=hours,
-    ),
-    st.integers(1, 9), st.sampled_from(PLACES), st.sampled_from(SLOTS), st.lists(plugs, min_size=1, max_size=3),
-    st.sampled_from(OPERATORS), st.lists(st.sampled_from(FACILITIES[:3]), max_size=2), st.sampled_from(HOURS),
+    some_station, st.integers(1, 9), st.sampled_from(PLACES), st.sampled_from(SLOTS),
+    st.lists(plugs, min_size=1, max_size=3), st.sampled_from(OPERATORS),
+    st.lists(st.sampled_from(FACILITIES[:3]), max_size=2), st.sampled_from(sorted(HOURS)),
 )  # fmt: skip
 connector_filters = st.builds(
     ConnectorFilter,

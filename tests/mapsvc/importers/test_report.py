@@ -10,7 +10,9 @@ from mapsvc.importers.report import EXPLAINED, Outcome, Reason, Report
 
 def report_of_three(max_rows: int = 10) -> Report:
     report = Report(max_rows)
+    report.file = "a.json"
     report.add("/0/id", None, "id", Reason.NO_ID, Outcome.SKIPPED, line=3)
+    report.file = ""
     report.add("/1/city", "x\ty", "city", Reason.MISSING, Outcome.KEPT, "a\nb\ud800" + "c" * 300)
     report.add("/2/city", "z", "city", Reason.MISSING, Outcome.KEPT)
     return report
@@ -20,10 +22,10 @@ def test_a_table_has_one_line_a_row_whatever_the_values(tmp_path: Path) -> None:
     path = tmp_path / "report.tsv"
     report_of_three().write(path)
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "line\twhere\tid\tfield\treason\toutcome\tdetail"
-    assert lines[1] == "3\t/0/id\t\tid\tno_id\tskipped\t"
-    assert [len(line.split("\t")) for line in lines] == [7] * 4
-    assert lines[2].split("\t")[2] == "x y"
+    assert lines[0] == "file\tline\twhere\tid\tfield\treason\toutcome\tdetail"
+    assert lines[1] == "a.json\t3\t/0/id\t\tid\tno_id\tskipped\t"
+    assert [len(line.split("\t")) for line in lines] == [8] * 4
+    assert lines[2].split("\t")[3] == "x y"
     assert lines[2].endswith("c…")
 
 
@@ -31,7 +33,15 @@ def test_json_lines_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
     report_of_three().write(path)
     first, second, _ = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    assert first == {"where": "/0/id", "id": None, "field": "id", "reason": "no_id", "outcome": "skipped", "line": 3}
+    assert first == {
+        "where": "/0/id",
+        "id": None,
+        "field": "id",
+        "reason": "no_id",
+        "outcome": "skipped",
+        "line": 3,
+        "file": "a.json",
+    }
     assert second["id"] == "x\ty"
 
 
