@@ -22,7 +22,6 @@ from typing import Protocol
 from geo.station import ExceptionalPeriod, Hours, RegularHours
 from geo.zones import ZoneOffsets, find_offsets
 from geo.zones import zone_for as zone_for
-from geo.zones import zone_of as zone_of  # who compiles schedules needs a zone: one import for both
 
 _DAY_MIN = 24 * 60
 _WEEK_S = 7 * 86_400

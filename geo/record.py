@@ -49,15 +49,19 @@ class StationRecord(msgspec.Struct, frozen=True, array_like=True):
     doc: bytes = b""
 
 
-def schedule_of(station: Station, zone_of: Callable[[float, float], str | None]) -> bytes:
+ZoneFor = Callable[[str | None, float, float], str | None]
+"""(told zone, lat, lon) -> IANA name: geo.zones.zone_for."""
+
+
+def schedule_of(station: Station, zone_for: ZoneFor) -> bytes:
     """The opening hours as a small value that thousands of stations share: b"" unknown, ALWAYS_OPEN, else
-    MessagePack of (time zone, Hours). The zone is the told one, else derived from the position."""
+    MessagePack of (time zone, Hours). The zone is the told one if it is an IANA name, else derived from the position."""
     hours = station.opening_times
     if hours is None:
         return HOURS_UNKNOWN
     if hours.twentyfourseven and not hours.exceptional_openings and not hours.exceptional_closings:
         return ALWAYS_OPEN
-    zone = station.time_zone or zone_of(station.lat, station.lon)
+    zone = zone_for(station.time_zone, station.lat, station.lon)
     return msgspec.msgpack.encode((zone, hours))
 
 
@@ -66,7 +70,7 @@ def make_record(
     num: int,
     n: int,
     pack_doc: Callable[[Station], bytes],
-    zone_of: Callable[[float, float], str | None],
+    zone_for: ZoneFor,
 ) -> StationRecord:
     """Raises ValueError when an EVSE of the station has no slot."""
     return StationRecord(
@@ -79,7 +83,7 @@ def make_record(
         operator=station.operator or "",
         facilities=facility_bits(station),
         profile=encode_profile(profile_of(station)),
-        schedule=schedule_of(station, zone_of),
+        schedule=schedule_of(station, zone_for),
         doc=pack_doc(station),
     )
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from cache.codec import pack_doc
 from cache.writer import Placed
-from geo.hours import zone_of
 from geo.record import STATE, States, make_record, tombstone
 from geo.station import decode_doc
+from geo.zones import zone_for
 
 Row = Mapping[str, Any]
 
@@ -28,7 +28,7 @@ def placed(row: Row) -> Placed:
     if row["removed"] or not row["publish"]:
         return Placed(tombstone(num, row["n"]), states, cell)
     station = decode_doc(row["doc"])
-    return Placed(make_record(station, num, row["n"], pack_doc, zone_of), states, cell)
+    return Placed(make_record(station, num, row["n"], pack_doc, zone_for), states, cell)
 
 
 def states_of(

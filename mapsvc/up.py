@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
 
 from mapsvc import merged_metrics, spawn, welcome
 from mapsvc.child import (
@@ -97,6 +97,7 @@ class Up:
         self.engines: list[PostgresEngine | RedisEngine] = []
         self.children: list[Child] = []
         self.log_dir = settings.data_dir / "log"
+        disable_created_metrics()  # a `_created` beside every counter says nothing that we ask
         self._registry = CollectorRegistry()
         self._restarts = Counter(
             "mapsvc_up_child_restarts", "Times a role or an engine ended by itself", ["role"], registry=self._registry

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from multidict import CIMultiDictProxy
 from geo.station import Connector, Evse, Located, Station
 from mapsvc import access, spawn
 from mapsvc.door import Door
+from mapsvc.settings import Settings
 from sql import queries
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,6 +172,18 @@ class Stack:
             except ValueError:
                 lines.append({"level": "raw", "message": line})
         return lines
+
+    async def metric(self, name: str, metric: str) -> float:
+        """The sum of a metric's samples as a process tells it now. Workers are called `serve-1`, `serve-2`."""
+        settings = Settings(
+            data_dir=self.folder / name.partition("-")[0] if name.startswith("serve") else self.folder / name
+        )
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(settings.socket(name)))) as session:
+            async with session.get("http://metrics/metrics") as response:
+                text = await response.text()
+        samples = [line.rsplit(" ", 1) for line in text.splitlines() if re.match(rf"{metric}(_total)?[{{ ]", line)]
+        assert samples, f"{name} has no metric {metric}"
+        return sum(float(value) for _, value in samples)
 
     def complaints(self) -> list[str]:
         """What no log may hold, whatever was killed: errors and whatever is not structured."""
