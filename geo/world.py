@@ -102,6 +102,16 @@ class World:
         known = nums < len(self._row_by_num)
         return np.where(known, self._row_by_num[np.where(known, nums, 0)], -1).astype(np.int32)
 
+    @property
+    def num_limit(self) -> int:
+        """Every station's num is below this."""
+        return len(self._row_by_num)
+
+    def rows_by_num(self, start: int, stop: int) -> Rows:
+        """Rows of the stations with start <= num < stop, in order of num."""
+        rows = self._row_by_num[start:stop]
+        return rows[rows >= 0]
+
     def shown_rows(self) -> Rows:
         return np.flatnonzero(self.stations.shown[: self.stations.size]).astype(np.int32)
 

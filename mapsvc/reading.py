@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-import numpy as np
 import orjson
 from aiohttp import web
 
-from geo.columns import Rows
 from geo.filters import Filter
 from geo.mvt import AGGREGATE_KEYS, AGGREGATES, STATIONS
-from geo.point import Box
-from geo.select import Selected, select
-from geo.spatial import BUCKET_ZOOM
-from geo.tilemath import check_tile, pixels
+from geo.select import select
+from geo.tilemath import check_tile
 from geo.world import World
 from mapsvc.bodies import Bodies
+from mapsvc.listing import page_of, rows_in_box, rows_of_keys
 from mapsvc.params import parse_list, parse_nearby, parse_nothing, parse_tile_filter
 from mapsvc.problems import Fault, NotFound, Problem, Unavailable
 from mapsvc.replies import AGGREGATE_TILE, DESCRIPTION, REVALIDATE, STATION_TILE, Reply, of_reply, of_tile
 from mapsvc.tiles import MAX_ZOOM, MIN_STATION_ZOOM, Tiles
-
-MANY_TILES = 4096  # a box over more z 11 tiles than this is answered by a scan of all stations
 
 
 class Reader:
@@ -75,19 +70,17 @@ class Reader:
         query = parse_list(request.rel_url.raw_query_string)
         world = self._current()
         if query.ids is not None:
-            rows = np.array([row for key in query.ids if (row := world.find(key)) is not None], np.int32)
+            parts = rows_of_keys(world, query.ids, query.after)
         else:
             assert query.box is not None
-            rows = self._rows_in(query.box)
-        rows = rows[np.argsort(world.stations.num[rows])]
-        rows = rows[world.stations.num[rows] > query.after]
-        chosen, rows, excluded, more = self._page(rows, query.wanted, query.limit)
+            parts = rows_in_box(world, query.box, query.after)
+        page = page_of(world, parts, query.wanted, query.limit)
         headers = {}
-        if more:
-            last = int(world.stations.num[rows[-1]])
+        if page.more:
+            last = int(world.stations.num[page.rows[-1]])
             headers["Link"] = f'<{self._base_url}/v1/stations?{_next_query(request, last)}>; rel="next"'
-        items = self._bodies.filtered_summaries(rows, chosen.counts, chosen.max_kw)
-        return await of_reply(request, Reply(_listing(items, query.wanted, excluded), headers=headers))
+        items = self._bodies.filtered_summaries(page.rows, page.counts, page.max_kw)
+        return await of_reply(request, Reply(_listing(items, query.wanted, page.excluded), headers=headers))
 
     async def station(self, request: web.Request) -> web.Response:
         parse_nothing(request.rel_url.raw_query_string)
@@ -120,36 +113,6 @@ class Reader:
             raise Unavailable("The stations are still being loaded.")
         self._world.advance(self._now_ms())
         return self._world
-
-    def _rows_in(self, box: Box) -> Rows:
-        world = self._world
-        s = world.stations
-        found: list[Rows] = []
-        for part in box.parts():
-            corners = pixels([part.north, part.south], [part.west, min(part.east, 179.999999)], BUCKET_ZOOM)
-            width, height = int(corners.x[1] - corners.x[0]) + 1, int(corners.y[1] - corners.y[0]) + 1
-            if width * height > MANY_TILES:
-                rows = world.shown_rows()
-                return rows[box.contains(s.lat[rows], s.lon[rows])]
-            west, north = int(corners.x[0]), int(corners.y[0])
-            found.append(world.spatial.in_tiles(west, north, width, height))
-            if part.east == 180.0:  # what stands on the antimeridian itself is in the first column
-                found.append(world.spatial.in_tiles(0, north, 1, height))
-        rows = np.unique(np.concatenate(found))
-        return rows[box.contains(s.lat[rows], s.lon[rows])]
-
-    def _page(self, rows: Rows, wanted: Filter, limit: int) -> tuple[Selected, Rows, int, bool]:
-        """The first `limit` of rows that pass; how many unknown hours left out on the way; whether there are more."""
-        chosen = select(self._world, rows, wanted)
-        passing = np.flatnonzero(chosen.keep)
-        more = len(passing) > limit
-        end = int(passing[limit - 1]) + 1 if more else len(rows)
-        passing = passing[:limit]
-        excluded = int(chosen.unknown_hours[:end].sum())
-        kept = Selected(
-            chosen.keep[passing], chosen.counts[passing], chosen.max_kw[passing], chosen.unknown_hours[passing]
-        )
-        return kept, rows[passing], excluded, more
 
     def _tilejson(self, query: str) -> bytes:
         """TileJSON 3.0.0."""

@@ -97,7 +97,7 @@ class Up:
         self.engines: list[PostgresEngine | RedisEngine] = []
         self.children: list[Child] = []
         self.log_dir = settings.data_dir / "log"
-        disable_created_metrics()  # a `_created` beside every counter says nothing that we ask
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a `_created` beside every counter says nothing that we ask
         self._registry = CollectorRegistry()
         self._restarts = Counter(
             "mapsvc_up_child_restarts", "Times a role or an engine ended by itself", ["role"], registry=self._registry

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import asyncpg
 import orjson
 from aiohttp import web
 
 from geo.station import station_key
+from mapsvc import database
 from mapsvc.body import BODY_BYTES, read_body
 from mapsvc.door import Door, Fate
 from mapsvc.importers.ocpi import parse_location
@@ -45,15 +45,6 @@ log = logging.getLogger(__name__)
 sampled = Sampled(log)
 
 MAX_IDEMPOTENCY_KEY = 255
-
-DATABASE_DOWN = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, TimeoutError)
-# Not a fault of the row but of the machine: disk full, out of memory, shutting down. Never acknowledged.
-DATABASE_UNABLE = (
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.PostgresSystemError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -188,7 +179,7 @@ class IngestApp:
         except QueueFullError:
             self._metrics.count("mapsvc_refused", reason="queue_full")
             return Unavailable("Too much is waiting to be written.").response()
-        except (*DATABASE_DOWN, *DATABASE_UNABLE) as error:
+        except database.DOWN as error:
             self._metrics.count("mapsvc_refused", reason="database")
             sampled.warning("database", "the database cannot take writes", error=type(error).__name__)
             return Unavailable("The database cannot take writes now; nothing was acknowledged.", 2).response()

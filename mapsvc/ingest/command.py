@@ -11,7 +11,9 @@ import asyncpg
 from aiohttp import web
 
 from cache.client import Cache
+from mapsvc import database
 from mapsvc.body import SERVER_OPTIONS
+from mapsvc.database import Database
 from mapsvc.ingest.app import IngestApp
 from mapsvc.ingest.service import StatusService
 from mapsvc.role import Role
@@ -21,12 +23,12 @@ from sql import queries
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 8  # a few shards commit at once: fsync waits overlap, and PostgreSQL groups their commits
-STATEMENT_S = 10.0  # then the request answers 503
 PARTITIONS_AHEAD = 3  # hours of outbox, days of history
 OUTBOX_KEEP_MS = 2 * 3_600_000  # a relay may be an hour behind; then Redis is rebuilt instead
 HISTORY_KEEP_MS = 90 * 86_400_000
 IDEMPOTENCY_KEEP_MS = 86_400_000
 UPKEEP_S = 300.0  # partitions made and dropped, old idempotency answers purged
+UPKEEP_STATEMENT_S = 120.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +42,8 @@ def run(_: argparse.Namespace, settings: Settings) -> int:
 async def serve(role: Role) -> None:
     settings = role.settings
     url = urlsplit(settings.ingest_url or "http://127.0.0.1:0")
-    pool = await _pool(settings.database_url or "")
+    pool = await Database.open(settings.database_url or "", CONNECTIONS)
+    await _answering(pool)
     cache = Cache(settings.redis_url or "")
     service = StatusService(pool, cache)
     role.measure(
@@ -60,7 +63,8 @@ async def serve(role: Role) -> None:
     await runner.setup()
     site = web.TCPSite(runner, url.hostname or "127.0.0.1", url.port or 0)
     await site.start()
-    tasks = [asyncio.create_task(service.run()), asyncio.create_task(_keep_up(pool))]
+    upkeep = await Database.open(settings.database_url or "", 1, UPKEEP_STATEMENT_S)
+    tasks = [asyncio.create_task(service.run()), asyncio.create_task(_keep_up(upkeep))]
     try:
         host, port = runner.addresses[0][:2]
         role.ready(f"http://{host}:{port}")
@@ -72,27 +76,27 @@ async def serve(role: Role) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         await cache.close()
         pool.terminate()
+        upkeep.terminate()
 
 
-async def _pool(database_url: str) -> asyncpg.Pool[asyncpg.Record]:
+async def _answering(pool: Database) -> None:
     """Waits for a database that is still starting."""
     while True:
         try:
-            return await asyncpg.create_pool(
-                database_url, min_size=2, max_size=CONNECTIONS, command_timeout=STATEMENT_S, timeout=5
-            )
-        except (OSError, asyncpg.PostgresError) as error:
+            await pool.fetchval(queries.CLOCK_MS)
+            return
+        except (asyncpg.PostgresError, *database.DOWN) as error:
             log.warning("database does not answer", extra={"error": type(error).__name__})
             await asyncio.sleep(1)
 
 
-async def _keep_up(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+async def _keep_up(pool: Database) -> None:
     """Partitions ahead, old ones away; a failure waits for the next turn."""
     while True:
         try:
             await pool.fetch(queries.MAKE_PARTITIONS, PARTITIONS_AHEAD)
             await pool.fetch(queries.DROP_OLD_PARTITIONS, OUTBOX_KEEP_MS, HISTORY_KEEP_MS)
             await pool.fetch(queries.IDEMPOTENCY_PURGE, IDEMPOTENCY_KEEP_MS)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (asyncpg.PostgresError, *database.DOWN) as error:
             log.warning("upkeep failed", extra={"error": type(error).__name__})
         await asyncio.sleep(UPKEEP_S)

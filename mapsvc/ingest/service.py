@@ -25,6 +25,7 @@ REMEMBER_S = 60.0  # how long a resolution is believed: a second EVSE of that ui
 REMEMBERED = 500_000
 SEEN_EVERY_S = 0.05  # confirmations go to the replicas this often
 FLUSH_EVERY_S = 1.0
+SUBMIT_S = 10.0  # from rows to outcomes; then the client is told to come back, and nothing is acknowledged
 
 
 class Outcome(NamedTuple):
@@ -96,10 +97,11 @@ class StatusService:
             for row in rows
         ]
         todo = [(i, row) for i, row in enumerate(rows) if outcomes[i] is None and isinstance(row, Report)]
-        for fresh_look in (False, True):
-            todo = await self._round(parties, todo, now_ms, outcomes, fresh_look=fresh_look)
-            if not todo:
-                break
+        async with asyncio.timeout(SUBMIT_S):
+            for fresh_look in (False, True):
+                todo = await self._round(parties, todo, now_ms, outcomes, fresh_look=fresh_look)
+                if not todo:
+                    break
         return [outcome if outcome is not None else _UNKNOWN for outcome in outcomes]
 
     async def _round(

@@ -127,7 +127,7 @@ def packed(states: Iterable[State]) -> States:
 def record(told: Told) -> StationRecord:
     if told.station is None:
         return tombstone(told.num, told.n)
-    return make_record(told.station, told.num, told.n, encode_doc, lambda lat, lon: "UTC")
+    return make_record(told.station, told.num, told.n, encode_doc, lambda told, lat, lon: told or "UTC")
 
 
 class WorldMachine(RuleBasedStateMachine):
