@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CONTROL = "mapsvc:control"  # hash: epoch, parties (JSON of {party: {ttl_s, heartbeat_ms}})
+CONTROL = "mapsvc:control"
+"""Hash: epoch, parties (JSON of {party: {ttl_s, heartbeat_ms}}), building (the epoch that a rebuild last wrote)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class ShardKeys:
 
     @property
     def head(self) -> str:
-        """Hash `n`, `clock_ms`: the last number applied here, and the database's clock when the relay last said so."""
+        """Hash `n`, `clock_ms`: the last number applied here, and the database's clock when the relay last said so.
+        `void`: the database had gone back (a restored backup) when this epoch began: numbers of earlier epochs mean
+        nothing in it, though they may be higher."""
         return f"{self._prefix}:head"
 
     @property

@@ -5,7 +5,10 @@ Loading   the head of each shard is read first, then the cells, then the stream 
 Tailing   own reads, no consumer groups. XREAD past a trim reports nothing, so the gap check is ours: an entry must begin
           at most right after what this replica has. A gap, or a new epoch, means: read that shard's cells again *into the
           same world*, which goes on answering; `n` decides again, and stations that the cells no longer hold are dropped.
-Ready     once every shard has replayed to a head read after its cells.
+Back      never, by itself: a lower epoch is an old copy of Redis, a lower head one that the relay is bringing forward. Only
+          a database that went back itself (restored from a backup) is followed back: the rebuild after it says so
+          (`void`), or a beat of the new epoch shows that the database stands below what this replica has.
+Ready     once every shard has replayed to a head read after its cells; from then on for good.
 Promises R3 and R5.
 """
 
@@ -30,7 +33,9 @@ log = logging.getLogger(__name__)
 
 CELLS_AT_ONCE = 64  # cells asked for in one round trip: a few hundred stations, about 5 ms of decoding
 BLOCK_MS = 1000  # longest wait of one stream read
+ENTRIES = 512  # of each stream in one read: requests wait while they are applied
 CONTROL_EVERY_S = 0.5  # how often the epoch pointer, TTLs and heartbeats are looked at
+NOT_THERE_S = 0.2  # before a shard that cannot be read yet is asked for again
 PAUSE_S = (0.05, 2.0)  # first and longest pause after Redis failed
 TICK_S = 0.05  # time acts at least this often when something is due
 
@@ -52,6 +57,7 @@ class ShardPosition:
         self.clock_ms = 0  # database clock at which the relay last said that n was all
         self.stale = True  # must be read from the cells again
         self.epoch = -1  # the epoch that `n` was loaded from
+        self.void = False  # the database went back below n: what this replica has of the shard means nothing
         self.suspected_n = -1  # where it stood when the relay last claimed more than the stream brought
         self.seen_id = "0-0"  # the side stream is short: its history freshens what the cells say
 
@@ -68,10 +74,12 @@ class Replica:
         self._reader = Cache(url, timeout_s=BLOCK_MS / 1000 + 5)
         self._tasks: list[asyncio.Task[None]] = []
         self._control_read = asyncio.Event()
+        self._ready = False
 
     @property
     def ready(self) -> bool:
-        return all(p.n >= p.target for p in self.positions)
+        self._ready = self._ready or all(p.n >= p.target for p in self.positions)
+        return self._ready
 
     @property
     def data_clock_ms(self) -> int:
@@ -81,6 +89,10 @@ class Replica:
     async def start(self) -> None:
         self._tasks = [asyncio.create_task(self._follow_control()), asyncio.create_task(self._let_time_act())]
         self._tasks += [asyncio.create_task(self._follow(group)) for group in read_groups(self._reader)]
+
+    async def watch(self) -> None:
+        """Ends, with its exception, only if a background task does: the world would silently stand still."""
+        await asyncio.gather(*self._tasks)
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -104,7 +116,7 @@ class Replica:
         epoch, parties = await self._cache.call("HMGET", CONTROL, "epoch", "parties")
         if parties is not None:
             self.world.set_parties(_PARTIES.decode(parties), self.now_ms())
-        if epoch is not None and int(epoch) != self.epoch:
+        if epoch is not None and int(epoch) > self.epoch:
             log.info("new epoch", extra={"epoch": int(epoch), "old": self.epoch})
             self.epoch = int(epoch)
             for position in self.positions:
@@ -128,7 +140,7 @@ class Replica:
                     await self._tail(shards)
             except (RedisError, *UNREACHABLE) as error:
                 log.warning("redis does not answer", extra={"error": type(error).__name__})
-            except CodecError:
+            except (CodecError, KeyError, ValueError):
                 log.exception("foreign bytes in the cache; the shards are read again")
                 for shard in shards:
                     self.positions[shard].stale = True
@@ -139,26 +151,25 @@ class Replica:
         """Reads one shard's cells into the world."""
         position, epoch = self.positions[shard], self.epoch
         keys = ShardKeys(shard, epoch)
-        head = await self._head(keys)
+        head, void = await self._head(keys)
         if head is None:
-            await asyncio.sleep(0.2)  # being rebuilt, or lost and noticed by the relay soon
+            await asyncio.sleep(NOT_THERE_S)  # being rebuilt, or lost and noticed by the relay soon
             return
-        if head < position.n:
-            if position.epoch == epoch:
-                await asyncio.sleep(0.2)  # Redis came back older than it was; the relay is bringing it forward
-                return
-            # Another lineage of the database (a restored backup): what it says counts, though its numbers are lower.
+        if position.void or (void and position.epoch not in (-1, epoch)):
             self.world.forget_versions(self.world.rows_of_shard(shard))
+        elif head < position.n:
+            await asyncio.sleep(NOT_THERE_S)  # an old copy, or a new epoch: the relay is bringing it forward
+            return
         found: set[int] = set()
         cells = sorted(await self._cache.call("SMEMBERS", keys.cells))
         for start in range(0, len(cells), CELLS_AT_ONCE):
             await self._load_cells(keys, [cell.decode() for cell in cells[start : start + CELLS_AT_ONCE]], found)
             await asyncio.sleep(0)  # requests come first
-        self.world.keep_only(shard, found, head)
-        target = await self._head(keys)
+        target, _ = await self._head(keys)
         if target is None or epoch != self.epoch:
-            return
-        position.n, position.target, position.epoch, position.stale = head, target, epoch, False
+            return  # the cells went while they were read: what was not found may well exist
+        self.world.keep_only(shard, found, head)
+        position.n, position.target, position.epoch, position.stale, position.void = head, target, epoch, False, False
 
     async def _load_cells(self, keys: ShardKeys, cells: list[str], found: set[int]) -> None:
         commands = [("HVALS", key(cell)) for cell in cells for key in (keys.stations, keys.evses)]
@@ -168,9 +179,9 @@ class Replica:
         found.update(record.num for record in records if not record.removed)
         self.world.put(records, states, self.now_ms())
 
-    async def _head(self, keys: ShardKeys) -> int | None:
-        n = await self._cache.call("HGET", keys.head, "n")
-        return None if n is None else int(n)
+    async def _head(self, keys: ShardKeys) -> tuple[int | None, bool]:
+        n, void = await self._cache.call("HMGET", keys.head, "n", "void")
+        return None if n is None else int(n), void == b"1"
 
     # -- tailing ------------------------------------------------------------------------------------------------------
 
@@ -187,12 +198,15 @@ class Replica:
             streams[seen_key(shard)] = position.seen_id
             by_name[seen_key(shard).encode()] = (shard, True)
         waiting = any(self.positions[s].stale for s in shards)
-        reply = await self._reader.client.xread(streams, count=512, block=100 if waiting else BLOCK_MS)
+        reply = await self._reader.client.xread(streams, count=ENTRIES, block=100 if waiting else BLOCK_MS)
+        behind: set[int] = set()
         for name, entries in reply or ():
             shard, side = by_name[name]
             if side:
-                self._take_side(shard, entries)
+                self._take_side(shard, entries, behind=shard in behind)
             elif epoch == self.epoch and not self.positions[shard].stale:
+                if len(entries) == ENTRIES:
+                    behind.add(shard)
                 self._take_log(shard, entries)
 
     def _take_log(self, shard: int, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
@@ -215,7 +229,8 @@ class Replica:
             self.applied_rows += last - position.n
             position.n = last
 
-    def _take_side(self, shard: int, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    def _take_side(self, shard: int, entries: list[tuple[bytes, dict[bytes, bytes]]], *, behind: bool) -> None:
+        """`behind`: the same read left entries of the log for the next one, so beats may well know of more."""
         position = self.positions[shard]
         for entry_id, fields in entries:
             position.seen_id = entry_id.decode()
@@ -224,15 +239,19 @@ class Replica:
                 self.world.confirm(
                     rows["num"].astype(np.int64), rows["slot"].astype(np.int64), rows["seen_ms"], self.now_ms()
                 )
-            elif int(fields[b"n"]) <= position.n:
+                continue
+            n, epoch = int(fields[b"n"]), int(fields[b"epoch"])
+            if n <= position.n:
                 position.clock_ms = max(position.clock_ms, int(fields[b"clock_ms"]))
-            elif not position.stale and int(fields[b"n"]) > position.n:
-                self._suspect(shard, int(fields[b"n"]))
+                # The relay beats when it has carried all there is; ours is of an epoch before that.
+                position.void |= n < position.n and position.stale and epoch == self.epoch > position.epoch
+            elif not position.stale and not behind and epoch == self.epoch:
+                self._suspect(shard, n)
 
     def _suspect(self, shard: int, n: int) -> None:
         """The relay says it stands at `n`, and the stream brought us less: the tail was trimmed or lost, with nothing
-        after it that could show the gap. The log is read before the side stream, so this is not a race of the two …
-        unless the entry came in between: a second beat decides."""
+        after it that could show the gap. Log and side stream are read at one instant and a beat stands after all that it
+        counts, so one would do; a second one must agree before everything is read again."""
         position = self.positions[shard]
         if position.suspected_n == position.n:
             self.gaps += 1

@@ -18,6 +18,7 @@ from geo.record import STATE, States, StationRecord
 from geo.world import PartyClock
 
 APPLY = Script("apply")
+BEAT = Script("beat")
 TOUCH = Script("touch")
 
 ABSENT = -1  # the shard's cache is not there: only a rebuild helps
@@ -121,14 +122,11 @@ class ShardWriter:
             below = n + 1
         return below
 
-    async def beat(self, n: int, clock_ms: int) -> None:
-        """Says that at `clock_ms` (the database's) this shard stood at `n`: quiet, not dead."""
-        await self._cache.pipeline(
-            [
-                ("HSET", self.keys.head, "clock_ms", clock_ms),
-                ("XADD", seen_key(self.keys.shard), "MAXLEN", "~", SEEN_ENTRIES, "*", "n", n, "clock_ms", clock_ms),
-            ]
-        )
+    async def beat(self, n: int, clock_ms: int) -> int:
+        """Says that at `clock_ms` (the database's) this shard stood at `n`: quiet, not dead. The head in Redis; when it is
+        lower (ABSENT: not there) Redis is no longer what we left, and nothing was said."""
+        keys = [self.keys.head, seen_key(self.keys.shard)]
+        return int(await self._cache.run(BEAT, keys, [n, clock_ms, SEEN_ENTRIES, self.keys.epoch]))
 
 
 def pack_seen(nums: list[int], slots: list[int], seen_ms: list[int]) -> bytes:

@@ -52,6 +52,9 @@ def setup(level: str = "info", role: str = "", stream: TextIO | None = None) -> 
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
+    # It logs the very bytes of a request that it cannot parse: somebody's position or key. What fails in a handler of
+    # ours is logged where it fails.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 
 class JsonLines(logging.Formatter):

@@ -1,7 +1,9 @@
 """Builds a new epoch of the cache from PostGIS, then moves everybody to it. Promise R3.
 
 One REPEATABLE READ snapshot gives the shards' counters and the stations as of just those counters; what is committed
-meanwhile comes through the outbox, from those counters on. Only when all keys of epoch + 1 stand does the pointer flip.
+meanwhile comes through the outbox, from those counters on. Only when all keys of the new epoch stand does the pointer flip.
+Epochs only ever grow, even past those that a database restored from a backup, or a Redis from an old copy, knows of: a
+new one is at least the time of day in seconds. So whoever follows the highest epoch never follows the past.
 """
 
 from __future__ import annotations
@@ -11,16 +13,19 @@ import asyncio
 import itertools
 import logging
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import asyncpg
 
 from cache.client import Argument, Cache
 from cache.codec import pack_record
-from cache.keys import ShardKeys
+from cache.keys import CONTROL, ShardKeys
 from cache.writer import publish_control
 from geo.station import SHARDS
 from geo.world import PartyClock
+from mapsvc import database
 from mapsvc.cached_form import cell_name, placed
 from mapsvc.settings import Settings
 from sql import queries
@@ -29,6 +34,8 @@ log = logging.getLogger(__name__)
 
 REBUILD_LOCK = 0x7265_6275  # advisory lock: one rebuild at a time, whoever asks ("rebu")
 PAGE = 1000  # stations a fetch: about 1 MB
+PAGE_S = 60.0  # for one
+TURN_S = 0.5  # how often a second rebuild asks whether the first one is through
 
 
 async def party_clocks(connection: Any) -> dict[str, PartyClock]:
@@ -36,45 +43,68 @@ async def party_clocks(connection: Any) -> dict[str, PartyClock]:
     return {row["id"]: PartyClock(row["ttl_s"], row["heartbeat_ms"] or 0) for row in rows}
 
 
-async def rebuild(database_url: str, cache: Cache, seen_epoch: int | None = None) -> int:
+async def rebuild(database_url: str, cache: Cache, seen_epoch: int | None = None, *, void: bool = False) -> int:
     """Returns the current epoch. `seen_epoch`: the one found wanting; if it is no longer current, somebody else has
-    rebuilt meanwhile and nothing is done."""
-    connection = await asyncpg.connect(database_url)
+    rebuilt meanwhile and nothing is done. `void`: what readers hold may never have happened (see ShardKeys.head)."""
+    connection = await asyncpg.connect(database_url, timeout=database.CONNECT_S, command_timeout=PAGE_S)
     try:
-        await connection.fetchval("SELECT pg_advisory_lock($1)", REBUILD_LOCK)
+        await _take_turn(connection)
         epoch: int = await connection.fetchval(queries.EPOCH_GET)
         if seen_epoch is not None and seen_epoch != epoch:
             return epoch
-        began, new = time.monotonic(), epoch + 1
-        await _unlink(cache, new)  # what a rebuild that died left behind
-        count = await _write_epoch(connection, cache, new)
+        began = time.monotonic()
+        new: int = max(epoch + 1, await connection.fetchval(queries.CLOCK_MS) // 1000)
+        shown, unfinished = await cache.call("HMGET", CONTROL, "epoch", "building")
+        if unfinished is not None:
+            await _unlink(cache, int(unfinished))  # of a rebuild that died
+        await cache.call("HSET", CONTROL, "building", new)
+        count = await _write_epoch(connection, cache, new, void)
         await connection.fetchval(queries.EPOCH_SET, new)
         await publish_control(cache, new, await party_clocks(connection))
         log.info(
             "cache rebuilt", extra={"epoch": new, "stations": count, "seconds": round(time.monotonic() - began, 2)}
         )
-        await _unlink(cache, epoch)
+        for old in {epoch, int(shown or epoch)}:
+            await _unlink(cache, old)
         return new
     finally:
-        await connection.close()
+        connection.terminate()  # and the lock with it, even if the server hangs
 
 
-async def _write_epoch(connection: Any, cache: Cache, epoch: int) -> int:
+async def _take_turn(connection: Any) -> None:
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):  # noqa: ASYNC110
+        await asyncio.sleep(TURN_S)
+
+
+async def _write_epoch(connection: Any, cache: Cache, epoch: int, void: bool) -> int:
+    """How many stations it holds. If this fails the connection is of no more use."""
     count = 0
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        heads = {row["shard"]: row for row in await connection.fetch(queries.SHARD_HEADS)}
-        for shard in range(SHARDS):
-            keys = ShardKeys(shard, epoch)
-            cursor = await connection.cursor(queries.SNAPSHOT_SHARD, shard)
-            coming = asyncio.ensure_future(cursor.fetch(PAGE))
-            while rows := await coming:
-                coming = asyncio.ensure_future(cursor.fetch(PAGE))
-                await asyncio.sleep(0)  # the request for the next page is on its way while we work on this one
+    transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+    await transaction.start()
+    heads = {row["shard"]: row for row in await connection.fetch(queries.SHARD_HEADS)}
+    for shard in range(SHARDS):
+        keys = ShardKeys(shard, epoch)
+        async with aclosing(pages(connection, shard)) as coming:
+            async for rows in coming:
                 await cache.pipeline(_commands(keys, rows))
                 count += len(rows)
-            head = heads[shard]
-            await cache.call("HSET", keys.head, "n", head["n"], "clock_ms", head["clock_ms"])
+        head: list[Argument] = ["n", heads[shard]["n"], "clock_ms", heads[shard]["clock_ms"]]
+        await cache.call("HSET", keys.head, *head, "void", int(void))
+    await transaction.commit()
     return count
+
+
+async def pages(connection: Any, shard: int) -> AsyncGenerator[list[Any], None]:
+    """A shard's stations, page by page, in a transaction; the next page is on its way while one is worked on."""
+    cursor = await connection.cursor(queries.SNAPSHOT_SHARD, shard)
+    coming = asyncio.ensure_future(cursor.fetch(PAGE))
+    try:
+        while rows := await coming:
+            coming = asyncio.ensure_future(cursor.fetch(PAGE))
+            await asyncio.sleep(0)
+            yield rows
+    finally:
+        coming.cancel()
 
 
 def _commands(keys: ShardKeys, rows: list[Any]) -> list[tuple[Argument, ...]]:
@@ -94,21 +124,23 @@ def _commands(keys: ShardKeys, rows: list[Any]) -> list[tuple[Argument, ...]]:
             for state in item.states:
                 states += (f"{num}.{int(state['slot'])}", state.tobytes())
         if records:
+            commands.append(("SADD", keys.cells, name))  # first: what stands in no named cell is never dropped
             commands.append(("HSET", keys.stations(name), *records))
             commands.append(("HSET", keys.places, *places))
-            commands.append(("SADD", keys.cells, name))
         if states:
             commands.append(("HSET", keys.evses(name), *states))
     return commands
 
 
 async def _unlink(cache: Cache, epoch: int) -> None:
-    """Drops an epoch's keys in slices, so that Redis goes on answering."""
+    """Drops an epoch's keys in slices, so that Redis goes on answering. The head goes first: a reader that still finds it
+    after its cells has read whole cells."""
     for shard in range(SHARDS):
         keys = ShardKeys(shard, epoch)
+        await cache.call("UNLINK", keys.head)
         cells = [cell.decode() for cell in await cache.call("SMEMBERS", keys.cells)]
         names = [name(cell) for cell in cells for name in (keys.stations, keys.evses)]
-        names += [keys.head, keys.log, keys.places, keys.cells]
+        names += [keys.log, keys.places, keys.cells]
         for start in range(0, len(names), 500):
             await cache.pipeline([("UNLINK", name) for name in names[start : start + 500]])
 

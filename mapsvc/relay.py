@@ -4,6 +4,9 @@ One active relay a shard, by an advisory lock on a direct connection; a second r
 when the first one's connection is gone (promise R4). Should both believe to be active, the script in Redis lets only the
 one through whose batch begins right after the head. Whatever fails is tried again from the head that Redis names:
 repeating is harmless, skipping is impossible.
+
+Redis may be flushed, restarted empty or restored from an old copy at any moment, and no error need tell it: every beat
+asks Redis where it stands. PostgreSQL may have been restored from a backup: then Redis is ahead of it, and is built anew.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from cache.client import UNREACHABLE, Cache, RedisError
 from cache.writer import ABSENT, Batch, ShardWriter, empty_states, publish_control
 from geo.station import SHARDS
+from geo.world import PartyClock
+from mapsvc import database
 from mapsvc.cached_form import cell_name, placed, states_of
+from mapsvc.database import Database
 from mapsvc.rebuild import party_clocks, rebuild
 from mapsvc.role import Role
 from mapsvc.settings import Settings
@@ -33,8 +39,18 @@ BATCH_STATIONS = 100  # a station row is a hundred times a status row: more of t
 BEAT_S = 1.0  # clock beats, TTLs and epoch; also how long a lost NOTIFY can delay a row
 TAKE_OVER_S = 1.0  # how often a standby asks for the lock: with BEAT_S within the 5 s that R4 allows
 PAUSE_S = 0.5  # after a failure
+TURN_S = 5.0  # for the statements of one beat
+SILENT_S = 10  # PostgreSQL ends the session of a relay that hangs, and its locks with it: longer than a beat can take
+CONNECTIONS = 4
 
-DATABASE_DOWN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
+class _Beat(NamedTuple):
+    """What the database says at one instant, and how far this relay was just before."""
+
+    clock_ms: int
+    heads: dict[int, int]
+    carried: dict[int, int]
+    parties: dict[str, PartyClock]
 
 
 class Relay:
@@ -46,6 +62,7 @@ class Relay:
         self._writers: dict[int, ShardWriter] = {}
         self._rebuilding = asyncio.Lock()
         self.heads: dict[int, int] = {}  # by shard held: the last n in Redis
+        self._committed: dict[int, int] = {}  # every shard's n in the database at the last beat
         self.backlog: dict[int, int] = {}  # by shard held: rows committed and not yet in Redis, at the last beat
         self.carried_rows = 0
         self.rebuilds = 0
@@ -57,7 +74,7 @@ class Relay:
             while True:
                 try:
                     await self._session()
-                except DATABASE_DOWN as error:
+                except (asyncpg.PostgresError, *database.DOWN) as error:
                     log.warning("database does not answer", extra={"error": type(error).__name__})
                 await asyncio.sleep(PAUSE_S)
         finally:
@@ -70,51 +87,68 @@ class Relay:
 
     async def _session(self) -> None:
         """One life of the connection that holds the locks."""
-        connection = await asyncpg.connect(self._database_url, timeout=5, command_timeout=30)
-        pool = await asyncpg.create_pool(self._database_url, min_size=1, max_size=4, command_timeout=30)
+        connection = await asyncpg.connect(
+            self._database_url,
+            timeout=database.CONNECT_S,
+            server_settings={"idle_session_timeout": f"{SILENT_S}s"},
+        )
+        pool = await Database.open(self._database_url, CONNECTIONS)
         tasks: dict[int, asyncio.Task[None]] = {}
+        self.epoch = -1
         try:
             await connection.add_listener("outbox", self._notified)
             while True:
-                self.epoch = await connection.fetchval(queries.EPOCH_GET)
-                for shard in range(SHARDS):
-                    if shard not in tasks and await connection.fetchval(queries.RELAY_LOCK, shard):
-                        tasks[shard] = asyncio.create_task(self._carry_for_ever(shard, pool))
-                await self._beat(connection)
+                async with asyncio.timeout(TURN_S):
+                    # Never back: a rebuild of ours may have set it while this was read.
+                    self.epoch = max(self.epoch, await connection.fetchval(queries.EPOCH_GET))
+                    for shard in range(SHARDS):
+                        if shard not in tasks and await connection.fetchval(queries.RELAY_LOCK, shard):
+                            tasks[shard] = asyncio.create_task(self._carry_for_ever(shard, pool))
+                    beat = await self._read_beat(connection)
+                await self._beat(beat)
                 for task in tasks.values():
                     if task.done():
                         task.result()
                 await asyncio.sleep(BEAT_S if len(tasks) == SHARDS else min(BEAT_S, TAKE_OVER_S))
         finally:
+            connection.terminate()  # the locks are free from now on
             for task in tasks.values():
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
             self.heads.clear()
             self.backlog.clear()
             self._writers.clear()
+            self._committed.clear()
             pool.terminate()
-            connection.terminate()
 
     def _notified(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         self._wake[int(str(payload))].set()
 
-    async def _beat(self, connection: Any) -> None:
-        """What is quiet is not dead: says so for every shard that has nothing left to carry."""
-        clock_ms = await connection.fetchval(queries.CLOCK_MS)  # before the heads: never claims too much
+    async def _read_beat(self, connection: Any) -> _Beat:
+        carried = dict(self.heads)  # before the database's: never ahead of it
+        clock_ms: int = await connection.fetchval(queries.CLOCK_MS)  # before the heads as well: never claims too much
         heads = {row["shard"]: row["n"] for row in await connection.fetch(queries.SHARD_HEADS)}
-        self.backlog = {shard: heads[shard] - head for shard, head in self.heads.items()}
+        return _Beat(clock_ms, heads, carried, await party_clocks(connection))
+
+    async def _beat(self, beat: _Beat) -> None:
+        """What is quiet is not dead: says so for every shard that has nothing left to carry."""
+        self.backlog = {shard: beat.heads[shard] - head for shard, head in self.heads.items()}
+        self._committed = beat.heads
         try:
             if 0 in self.heads:
-                await publish_control(self._cache, self.epoch, await party_clocks(connection))
+                await publish_control(self._cache, self.epoch, beat.parties)
             for shard, writer in list(self._writers.items()):
-                if self.heads.get(shard) == heads[shard]:
-                    await writer.beat(heads[shard], clock_ms)
-                else:
+                n = beat.heads[shard]
+                if beat.carried.get(shard, n) > n or (
+                    self.heads.get(shard) == n and await writer.beat(n, beat.clock_ms) < n
+                ):
+                    self._writers.pop(shard, None)  # not where we left it: its carrier looks again
+                if self.heads.get(shard) != n or shard not in self._writers:
                     self._wake[shard].set()
         except (RedisError, *UNREACHABLE):
             log.warning("redis does not answer")
 
-    async def _carry_for_ever(self, shard: int, pool: Any) -> None:
+    async def _carry_for_ever(self, shard: int, pool: Database) -> None:
         """Carries one shard while the lock is held; waits out a Redis that does not answer."""
         while True:
             try:
@@ -125,30 +159,34 @@ class Relay:
             self._writers.pop(shard, None)
             await asyncio.sleep(PAUSE_S)
 
-    async def _carry(self, shard: int, pool: Any) -> None:
-        """From the head that Redis names until the epoch changes or the cache is gone."""
+    async def _carry(self, shard: int, pool: Database) -> None:
+        """From the head that Redis names until the epoch changes or the cache is not what it was."""
         epoch = self.epoch
         writer = ShardWriter(self._cache, shard, epoch)
         head = await writer.head()
         if head is None:
-            await self._rebuild(epoch)
+            await self._rebuild(epoch, "the cache is gone")
+            return
+        committed = {row["shard"]: row["n"] for row in await pool.fetch(queries.SHARD_HEADS)}[shard]
+        if head > committed:
+            await self._rebuild(epoch, "the cache is ahead of the database, which was restored", void=True)
             return
         self._writers[shard] = writer
         self.heads[shard] = head
-        while epoch == self.epoch:
+        while epoch == self.epoch and self._writers.get(shard) is writer:
             self._wake[shard].clear()
+            committed = self._committed.get(shard, head)  # before the rows: those must be there then
             rows = await pool.fetch(queries.OUTBOX_READ, shard, head, BATCH_ROWS)
-            if not rows:
+            if not rows and committed <= head:
                 await self._wait(shard)
                 continue
-            if rows[0]["n"] != head + 1:
-                log.error("the outbox no longer reaches back", extra={"shard": shard, "head": head})
-                await self._rebuild(epoch)
+            if not rows or rows[0]["n"] != head + 1:
+                await self._rebuild(epoch, "the outbox no longer reaches back to the cache")
                 return
             batch = await self._batch(rows, pool)
             reached = await writer.apply(batch)
             if reached == ABSENT:
-                await self._rebuild(epoch)
+                await self._rebuild(epoch, "the cache is gone")
                 return
             self.carried_rows += max(0, reached - head)
             head = self.heads[shard] = reached
@@ -158,7 +196,7 @@ class Relay:
             async with asyncio.timeout(BEAT_S):
                 await self._wake[shard].wait()
 
-    async def _batch(self, rows: Sequence[Any], pool: Any) -> Batch:
+    async def _batch(self, rows: Sequence[Any], pool: Database) -> Batch:
         whole = [i for i, row in enumerate(rows) if row["kind"] != "s"]
         if len(whole) > BATCH_STATIONS:
             rows = rows[: whole[BATCH_STATIONS]]
@@ -175,11 +213,11 @@ class Relay:
         cells = {row["num"]: cell_name(row["cell"]) for row in shown}
         return Batch(rows[0]["n"], rows[-1]["n"], rows[-1]["created_ms"], states, cells, stations)
 
-    async def _rebuild(self, seen_epoch: int) -> None:
+    async def _rebuild(self, seen_epoch: int, reason: str, *, void: bool = False) -> None:
         async with self._rebuilding:
             if self.epoch == seen_epoch:
-                log.warning("the cache is gone: rebuilding it", extra={"epoch": seen_epoch})
-                self.epoch = await rebuild(self._database_url, self._rebuild_cache, seen_epoch)
+                log.warning("rebuilding the cache", extra={"reason": reason, "epoch": seen_epoch})
+                self.epoch = await rebuild(self._database_url, self._rebuild_cache, seen_epoch, void=void)
                 self.rebuilds += 1
 
 

@@ -123,7 +123,7 @@ async def work(role: Role, listener: socket.socket) -> None:
         settle(worker)
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
         role.ready(f"{host}:{port}")
-        await asyncio.Event().wait()
+        await worker.replica.watch()  # for ever; a worker whose world stands still ends, and its parent starts another
     finally:
         await runner.cleanup()
         await worker.replica.stop()

@@ -67,7 +67,6 @@ class StatusService:
 
     async def run(self) -> None:
         """The background work, for ever; on cancellation what is pending is written."""
-        await self.clock.measure(self._pool)
         tasks = [asyncio.create_task(queue.work()) for queue in self.writers.queues]
         tasks += [
             asyncio.create_task(self.clock.follow(self._pool)),

@@ -61,13 +61,10 @@ class Wanted:
     @property
     def query(self) -> str:
         """Parameters in the order of DESIGN; `available` alone means one."""
-        pairs: list[tuple[str, str]] = []
-        for name in ("connector", "operator", "exclude_operator", "facility"):
-            if words := getattr(self, name):
-                pairs.append((name, ",".join(words)))
-        for name in ("min_power_kw", "max_power_kw"):
-            if (power := getattr(self, name)) is not None:
-                pairs.append((name, f"{power:g}"))
+        words = {name: getattr(self, name) for name in ("connector", "operator", "exclude_operator", "facility")}
+        powers = {"min_power_kw": self.min_power_kw, "max_power_kw": self.max_power_kw}
+        pairs = [(name, ",".join(some)) for name, some in words.items() if some]
+        pairs += [(name, f"{power:g}") for name, power in powers.items() if power is not None]
         if self.available > 1:
             pairs.append(("available", str(self.available)))
         if self.open_now:
@@ -114,6 +111,7 @@ class Place:
     key: str
     id: str
     party: str
+    location_id: str
     lat: float
     lon: float
     publish: bool
@@ -217,6 +215,7 @@ class Oracle:
                     key=row["key"],
                     id=quote(f"{row['party']}~{row['location_id']}", safe="*~"),
                     party=row["party"],
+                    location_id=row["location_id"],
                     lat=row["lat"],
                     lon=row["lon"],
                     publish=row["publish"],

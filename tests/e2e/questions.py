@@ -18,7 +18,9 @@ MIXED = Wanted(connector=("IEC_62196_T2_COMBO", "IEC_62196_T2"), max_power_kw=15
 
 def filters(oracle: Oracle) -> list[Wanted]:
     """No filter, every filter alone, and combinations."""
-    standards = {c["standard"] for p in oracle.published.values() for e in p.points for c in e.doc.get("connectors", ())}
+    standards = {
+        c["standard"] for p in oracle.published.values() for e in p.points for c in e.doc.get("connectors", ())
+    }
     ccs, type2 = ("IEC_62196_T2_COMBO",), ("IEC_62196_T2",)
     return [
         EVERYTHING,
@@ -83,8 +85,9 @@ def places_to_stand(oracle: Oracle, rng: random.Random) -> list[Question]:
     questions += [Question(*beside(rng.choice(feeds), 1), radius_m=200_000, limit=100) for _ in range(20)]
     questions += [Question(*beside(rng.choice(places), 1), radius_m=123_456.7, limit=1000) for _ in range(3)]
     questions += [Question(rng.uniform(-90, 90), rng.uniform(-180, 180), 200_000) for _ in range(30)]
-    questions += [Question(*at, radius_m=200_000) for at in ((90, 0), (-90, 0), (0, 180), (0, -180), (61.9, 170.2))]
-    return questions + [Question(61.957618, -180.0, 200_000), Question(1.0, 1.0)]
+    edges = ((90, 0), (-90, 0), (0, 180), (0, -180), (61.957618, -180), (61.9, 170.2))
+    questions += [Question(lat, lon, 200_000) for lat, lon in edges]
+    return [*questions, Question(1.0, 1.0)]
 
 
 Box = tuple[float, float, float, float]

@@ -30,9 +30,7 @@ async def test_while_postgres_is_down_reads_go_on_and_writes_get_503_and_no_ackn
 ) -> None:
     evses = await stack.fill(40)
     await stack.start("ingest", "relay", "serve")
-    ledger = Ledger(stack, evses, seed=4)
-    async with Readers(stack):
-        ledger.start(3)
+    async with Readers(stack), Ledger(stack, evses, seed=4) as ledger:
         await ledger.wait_for(100, 60)
         await asyncio.to_thread(postgres_engine.stop)
         await asyncio.sleep(0.5)  # answers that were on their way
@@ -42,7 +40,6 @@ async def test_while_postgres_is_down_reads_go_on_and_writes_get_503_and_no_ackn
         assert ledger.answers["503"] > refused
         await asyncio.to_thread(postgres_engine.start)
         await ledger.wait_for(100, BACK_S)
-    await ledger.stop()
     assert set(ledger.answers) == {"200", "503"}
     assert await ledger.missing() == []
     await assert_all_equal(stack)
@@ -55,11 +52,9 @@ async def test_a_frozen_postgres_is_like_a_dead_one_and_goes_on_when_it_thaws(
     """It accepts connections and never answers: only deadlines help."""
     evses = await stack.fill(40)
     await stack.start("ingest", "relay", "serve")
-    ledger = Ledger(stack, evses, seed=5)
     assert postgres_engine.pid is not None
     pids = [postgres_engine.pid]
-    async with Readers(stack):
-        ledger.start(3)
+    async with Readers(stack), Ledger(stack, evses, seed=5) as ledger:
         await ledger.wait_for(100, 60)
         os.kill(pids[0], signal.SIGSTOP)  # the postmaster first: it can start no more
         pids += spawn.children(pids[0])
@@ -84,7 +79,6 @@ async def test_a_frozen_postgres_is_like_a_dead_one_and_goes_on_when_it_thaws(
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
         await ledger.wait_for(100, BACK_S)
-    await ledger.stop()
     assert set(ledger.answers) == {"200", "503"}
     assert await ledger.missing() == []
     await assert_all_equal(stack)
@@ -99,9 +93,7 @@ async def test_when_the_active_relay_is_gone_the_second_one_shows_the_next_updat
     await stack.start("ingest", "relay", "serve")
     await eventually(lambda: holds(stack, "relay"), 20)
     await stack.start("relay-2")
-    ledger = Ledger(stack, evses[2:], seed=6)
-    async with Readers(stack):
-        ledger.start(3)
+    async with Readers(stack), Ledger(stack, evses[2:], seed=6) as ledger:
         await ledger.wait_for(100, 60)
         if end == "killed":
             stack.kill("relay")
@@ -118,7 +110,6 @@ async def test_when_the_active_relay_is_gone_the_second_one_shows_the_next_updat
         if end == "frozen":  # and now both believe to be the active one
             stack.signal("relay", signal.SIGCONT)
         await ledger.wait_for(100, 60)
-    await ledger.stop()
     assert await ledger.missing() == []
     await assert_all_equal(stack)
     await assert_streams_are_gapless(stack)

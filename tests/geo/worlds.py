@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from geo.connectors import CONNECTOR_TYPES
 from geo.filters import FACILITIES, ConnectorFilter, Filter
+from geo.hours import zone_for
 from geo.record import STATE, States, StationRecord, make_record, tombstone
 from geo.station import Connector, Evse, ExceptionalPeriod, Hours, RegularHours, Station, Status, encode_doc
 from geo.world import PartyClock, World
@@ -127,7 +128,7 @@ def packed(states: Iterable[State]) -> States:
 def record(told: Told) -> StationRecord:
     if told.station is None:
         return tombstone(told.num, told.n)
-    return make_record(told.station, told.num, told.n, encode_doc, lambda told, lat, lon: told or "UTC")
+    return make_record(told.station, told.num, told.n, encode_doc, zone_for)
 
 
 class WorldMachine(RuleBasedStateMachine):

@@ -121,3 +121,14 @@ def test_sampling_remembers_a_bounded_number_of_keys(stream: io.StringIO) -> Non
     for key in range(3 * logs.SAMPLED_KEYS):
         late.warning(key, "late")
     assert len(late._keys) == logs.SAMPLED_KEYS
+
+
+def test_the_bytes_of_an_unreadable_request_are_not_logged() -> None:
+    stream = io.StringIO()
+    logs.setup("debug", "test", stream)
+    try:
+        logging.getLogger("aiohttp.server").error("Error handling request", extra={"data": "GET /v1/nearby?x=48.1"})
+        assert stream.getvalue() == ""
+    finally:
+        logging.getLogger().handlers[:] = []
+        logging.getLogger("aiohttp.server").setLevel(logging.NOTSET)

@@ -237,3 +237,15 @@ def test_what_roles_print_is_in_their_logs(supervisor: Supervisor) -> None:
     until(lambda: "hello on stdout" in log.read_text(), 5)
     assert "hello on stdout" in log.read_text()
     assert supervisor.end() == 0
+
+
+def test_it_migrates_unless_these_very_migrations_were_applied_to_this_cluster(supervisor: Supervisor) -> None:
+    stamp = supervisor.data_dir / "postgres/migrated"
+    if stamp.exists():
+        stamp.write_text("of an older program")
+    supervisor.start_and_wait()
+    assert "the database is at revision" in supervisor.output()
+    assert supervisor.end() == 0
+    supervisor.start_and_wait()
+    assert "the database is at revision" not in supervisor.output()
+    assert supervisor.end() == 0
