@@ -75,11 +75,24 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
         self._control_read = asyncio.Event()
         self._ready = False
+        self._fed_at = time.monotonic()
 
     @property
     def ready(self) -> bool:
         self._ready = self._ready or all(p.n >= p.target for p in self.positions)
         return self._ready
+
+    @property
+    def starved_s(self) -> float:
+        """How long Redis has given nothing to a replica that is not ready."""
+        return time.monotonic() - self._fed_at
+
+    def adopt(self, shard: int, n: int, epoch: int) -> None:
+        """The world was given this shard as of `n` by somebody else (the database, while Redis is away). Redis is read as
+        soon as it is there."""
+        position = self.positions[shard]
+        if n > position.n:
+            position.n, position.target, position.epoch, position.stale = n, n, epoch, True
 
     @property
     def data_clock_ms(self) -> int:
@@ -170,6 +183,7 @@ class Replica:
             return  # the cells went while they were read: what was not found may well exist
         self.world.keep_only(shard, found, head)
         position.n, position.target, position.epoch, position.stale, position.void = head, target, epoch, False, False
+        self._fed_at = time.monotonic()
 
     async def _load_cells(self, keys: ShardKeys, cells: list[str], found: set[int]) -> None:
         commands = [("HVALS", key(cell)) for cell in cells for key in (keys.stations, keys.evses)]
@@ -178,6 +192,7 @@ class Replica:
         states = unpack_states([value for reply in replies[1::2] for value in reply])
         found.update(record.num for record in records if not record.removed)
         self.world.put(records, states, self.now_ms())
+        self._fed_at = time.monotonic()
 
     async def _head(self, keys: ShardKeys) -> tuple[int | None, bool]:
         n, void = await self._cache.call("HMGET", keys.head, "n", "void")

@@ -12,7 +12,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import h3.api.basic_int as h3
 import msgspec
@@ -20,7 +20,7 @@ import msgspec
 from geo.spatial import COARSE_RES
 from geo.station import Evse, Located, Station, StatusReport, decode_doc, encode_doc, shard_of
 from sql import queries
-from sql.door import EvseRow, StationRow, StatusRow, apply_batch
+from sql.door import BatchResult, EvseRow, StationRow, StatusOutcome, StatusRow, apply_batch
 
 STATIONS_AT_ONCE = 100  # of one shard in one batch: holds the shard's lock for about 20 ms, so statuses hardly wait
 ROWS_AT_ONCE = 900  # stations + statuses of one batch; sql.door.BATCH_ROWS is the limit
@@ -89,11 +89,20 @@ class _Planned(NamedTuple):
     new: Station | None
 
 
+class Memory(Protocol):
+    """What the process holds of confirmations that the database does not know yet (mapsvc.ingest.writers)."""
+
+    def recall(self, shard: int, rows: Sequence[StatusRow]) -> list[StatusRow]: ...
+
+    def learn(self, shard: int, rows: Sequence[StatusRow], outcomes: Sequence[StatusOutcome]) -> None: ...
+
+
 class Door:
     """Writes stations. `pool` is an asyncpg pool or connection."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, memory: Memory | None = None) -> None:
         self._pool = pool
+        self._memory = memory
         self._parties: dict[str, tuple[str, int | None]] = {}  # id -> (order_by, ttl_s)
         self.tally = Tally()
 
@@ -248,13 +257,12 @@ class Door:
         statuses = [row for plan in plans for row in plan.statuses]
         outcome: dict[int, int | None] = {}
         if with_row or statuses:
-            told = await apply_batch(
-                self._pool, shard, statuses[:ROWS_AT_ONCE], [p.row for p in with_row if p.row is not None], now_ms
+            told = await self._commit(
+                shard, statuses[:ROWS_AT_ONCE], [p.row for p in with_row if p.row is not None], now_ms
             )
             for extra in range(ROWS_AT_ONCE, len(statuses), ROWS_AT_ONCE):  # one station of more than 900 EVSEs
-                await apply_batch(self._pool, shard, statuses[extra : extra + ROWS_AT_ONCE], (), now_ms)
+                await self._commit(shard, statuses[extra : extra + ROWS_AT_ONCE], [], now_ms)
             outcome = {p.place: r.n for p, r in zip(with_row, told.stations, strict=True) if r.outcome == "applied"}
-            self.tally.statuses.update(r.outcome for r in told.statuses)
         conflicts = []
         for plan in plans:
             if plan.row is not None and plan.place not in outcome:
@@ -266,6 +274,17 @@ class Door:
             if plan.new is not None:
                 self.tally.compare(plan.old, plan.new)
         return conflicts
+
+    async def _commit(
+        self, shard: int, statuses: list[StatusRow], stations: list[StationRow], now_ms: int
+    ) -> BatchResult:
+        if self._memory is not None:
+            statuses = self._memory.recall(shard, statuses)
+        result = await apply_batch(self._pool, shard, statuses, stations, now_ms)
+        self.tally.statuses.update(outcome.outcome for outcome in result.statuses)
+        if self._memory is not None:
+            self._memory.learn(shard, statuses, result.statuses)
+        return result
 
 
 def with_slots(station: Station, known: dict[str, int]) -> Station:

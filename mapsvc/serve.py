@@ -15,8 +15,10 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from mapsvc import spawn
 from mapsvc.app import Worker, build
 from mapsvc.body import SERVER_OPTIONS
+from mapsvc.fallback import stand_in
 from mapsvc.role import Role
 from mapsvc.settings import Settings
 
@@ -80,7 +82,8 @@ async def _keep_worker(number: int, fd: int, settings: Settings, ready: asyncio.
     """One worker, started again whenever it ends; cancelled: ended in order."""
     while True:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mapsvc", "serve", "--worker", str(number), "--fd", str(fd),
+            *spawn.tied([sys.executable, "-m", "mapsvc", "serve"], signal.SIGTERM),  # or it would keep the port
+            "--worker", str(number), "--fd", str(fd),
             pass_fds=[fd], stdout=asyncio.subprocess.PIPE, env={**os.environ, **settings.to_env()},
         )  # fmt: skip
         try:
@@ -109,6 +112,7 @@ async def work(role: Role, listener: socket.socket) -> None:
     base_url = role.settings.public_url or f"http://{host}:{port}"
     worker = build(role.settings, role.metrics, base_url)
     await worker.replica.start()
+    fallback = asyncio.create_task(stand_in(worker.replica, role.settings.database_url or ""))
     runner = web.AppRunner(
         worker.application,
         access_log=None,
@@ -123,8 +127,10 @@ async def work(role: Role, listener: socket.socket) -> None:
         settle(worker)
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
         role.ready(f"{host}:{port}")
-        await worker.replica.watch()  # for ever; a worker whose world stands still ends, and its parent starts another
+        # For ever; a worker whose world would stand still ends, and its parent starts another.
+        await asyncio.gather(worker.replica.watch(), fallback)
     finally:
+        fallback.cancel()
         await runner.cleanup()
         await worker.replica.stop()
 

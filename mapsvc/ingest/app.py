@@ -55,7 +55,7 @@ class IngestApp:
         self._service = service
         self._metrics = metrics
         self._auth = Authenticator(pool)
-        self._door = Door(pool)
+        self._door = Door(pool, service.writers)
         self._in_flight: dict[tuple[bytes, str], asyncio.Lock] = {}
 
     def application(self) -> web.Application:

@@ -17,7 +17,7 @@ from mapsvc.ingest.clock import DatabaseClock
 from mapsvc.ingest.reports import Malformed, Report
 from mapsvc.ingest.writers import Writers
 from sql import queries
-from sql.door import StatusOutcome, StatusRow
+from sql.door import BATCH_ROWS, StatusOutcome, StatusRow
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,9 @@ REMEMBERED = 500_000
 SEEN_EVERY_S = 0.05  # confirmations go to the replicas this often
 FLUSH_EVERY_S = 1.0
 SUBMIT_S = 10.0  # from rows to outcomes; then the client is told to come back, and nothing is acknowledged
+
+
+Seen = tuple[int, int, int]  # num, slot, seen_ms
 
 
 class Outcome(NamedTuple):
@@ -62,7 +65,8 @@ class StatusService:
         self.clock = DatabaseClock()
         self.writers = Writers(pool, self._confirmed)
         self._targets: dict[tuple[tuple[str, ...], str, str | None], tuple[float, Target | Outcome]] = {}
-        self._seen: list[list[tuple[int, int, int]]] = [[] for _ in range(SHARDS)]
+        self._seen: list[list[Seen]] = [[] for _ in range(SHARDS)]  # for the replicas
+        self._stored: list[list[Seen]] = [[] for _ in range(SHARDS)]  # written by the door: for the cells in Redis
         self.seen_dropped = 0
 
     async def run(self) -> None:
@@ -187,6 +191,8 @@ class StatusService:
 
     def _confirmed(self, shard: int, row: StatusRow, outcome: StatusOutcome) -> None:
         self._seen[shard].append((row.num, row.slot, row.seen_ms))
+        if outcome.written:
+            self._stored[shard].append((row.num, row.slot, row.seen_ms))
 
     async def _publish_for_ever(self) -> None:
         while True:
@@ -212,10 +218,12 @@ class StatusService:
     async def _flush(self, due_ms: int | None) -> None:
         for queue in self.writers.queues:
             written = await queue.flush(due_ms)
-            if written:
-                await self._touch(queue.shard, written)
+            written += self._stored[queue.shard]
+            self._stored[queue.shard] = []
+            for start in range(0, len(written), BATCH_ROWS):
+                await self._touch(queue.shard, written[start : start + BATCH_ROWS])
 
-    async def _touch(self, shard: int, written: list[tuple[int, int, int]]) -> None:
+    async def _touch(self, shard: int, written: list[Seen]) -> None:
         """Tells the cells in Redis what the database now knows, so that a replica that loads later knows it too."""
         try:
             epoch = await self._cache.call("HGET", CONTROL, "epoch")

@@ -96,11 +96,19 @@ class ShardQueue:
         return batch, rows
 
     async def _commit(self, rows: list[StatusRow]) -> list[StatusOutcome]:
-        known = [
+        outcomes = (await apply_batch(self._pool, self.shard, self.recall(rows))).statuses
+        self.learn(rows, outcomes)
+        return outcomes
+
+    def recall(self, rows: Sequence[StatusRow]) -> list[StatusRow]:
+        """The rows with the keys that were confirmed and are not written yet."""
+        return [
             row if (p := self.pending.get((row.num, row.slot))) is None else row._replace(known_k1=p.k1, known_k2=p.k2)
             for row in rows
         ]
-        outcomes = (await apply_batch(self._pool, self.shard, known)).statuses
+
+    def learn(self, rows: Sequence[StatusRow], outcomes: Sequence[StatusOutcome]) -> None:
+        """What the door said of these rows."""
         for row, outcome in zip(rows, outcomes, strict=True):
             place = (row.num, row.slot)
             if outcome.outcome == "applied":
@@ -113,10 +121,11 @@ class ShardQueue:
                     first = self.pending.get(place)
                     write_at = first.write_at_ms if first else row.seen_ms + row.confirm_after_ms
                     self.pending[place] = Pending(row.status, row.k1, row.k2, row.seen_ms, write_at)
-        return outcomes
 
     async def flush(self, due_ms: int | None) -> list[tuple[int, int, int]]:
         """Writes pending confirmations whose time has come (None: all); returns (num, slot, seen_ms) written."""
+        if len(self.pending) > PENDING_ROWS // SHARDS:
+            due_ms = None
         places = [place for place, p in self.pending.items() if due_ms is None or p.write_at_ms <= due_ms]
         written: list[tuple[int, int, int]] = []
         for start in range(0, len(places), BATCH_ROWS):
@@ -136,6 +145,13 @@ class Writers:
 
     def __init__(self, pool: Any, told: Callable[[int, StatusRow, StatusOutcome], None]) -> None:
         self.queues = [ShardQueue(shard, pool, told) for shard in range(SHARDS)]
+
+    def recall(self, shard: int, rows: Sequence[StatusRow]) -> list[StatusRow]:
+        """For the other door: a station's document may carry statuses too (mapsvc.door.Memory)."""
+        return self.queues[shard].recall(rows)
+
+    def learn(self, shard: int, rows: Sequence[StatusRow], outcomes: Sequence[StatusOutcome]) -> None:
+        self.queues[shard].learn(rows, outcomes)
 
     async def write(self, by_shard: dict[int, list[StatusRow]]) -> dict[int, list[StatusOutcome]]:
         """Commits rows of several shards; the outcomes by shard. Raises QueueFullError before anything is queued."""

@@ -105,7 +105,7 @@ class Stack:
                 deathsig=signal.SIGKILL,
                 log=log,
                 cwd=ROOT,
-                env=self._environment(name),
+                env=self.environment(name),
                 stdout=subprocess.PIPE,
             )
         self._processes[name] = process
@@ -117,7 +117,7 @@ class Stack:
             raise
         assert line.startswith(f"ready {role} ".encode()), f"{name} did not get ready: {line!r}"
 
-    def _environment(self, name: str) -> Mapping[str, str]:
+    def environment(self, name: str) -> Mapping[str, str]:
         return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -244,11 +244,12 @@ class Stack:
             "source_ts": rfc3339(ts_ms),
         }
 
-    async def post(self, updates: Sequence[Mapping[str, Any]], **headers: str) -> list[str]:
+    async def post(self, updates: Sequence[Mapping[str, Any]]) -> list[str]:
         """The outcomes of updates that must be taken."""
-        async with self.session.post(
-            f"{self.url}/v1/status", json=updates, headers={**self.auth, **headers}
-        ) as response:
+        return await self.post_to(self.url, updates)
+
+    async def post_to(self, url: str, updates: Sequence[Mapping[str, Any]]) -> list[str]:
+        async with self.session.post(f"{url}/v1/status", json=updates, headers=self.auth) as response:
             assert response.status == 200, await response.text()
             return [outcome["outcome"] for outcome in (await response.json())["outcomes"]]
 

@@ -6,12 +6,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from geo.columns import Rows
-from geo.filters import ANY_CONNECTOR, Filter
+from geo.filters import ANY_CONNECTOR, NO_FILTER, Filter
 from geo.point import Floats, LatLon
 from geo.station import AVAILABILITY
 from tests.geo.comparing import assert_nearby, assert_selected
 from tests.geo.model_world import CLASSES
 from tests.geo.worlds import WorldMachine, examples, filters, queries
+
+
+# Their covers are there when stations come, go and move.
+ASKED_ALL_THE_TIME = (LatLon(48.8569, 2.3525), LatLon(-16.5, 179.9999))
 
 
 class Told:
@@ -86,6 +90,8 @@ class Holds(WorldMachine):
         assert self.told.looks == {row: self.look(row) for row in rows.values()}
         assert self.told.seen == {row: int(s.seen_ms[row]) for row in rows.values()}
         assert world.next_due_ms > self.now_ms
+        for place in ASKED_ALL_THE_TIME:
+            assert_nearby(world, model, place, 40_000.0, 3, NO_FILTER)
 
     def teardown(self) -> None:
         """Everything taken out again: nothing is left behind."""
@@ -97,4 +103,4 @@ class Holds(WorldMachine):
 
 
 TestWorld = Holds.TestCase
-TestWorld.settings = examples(60)
+TestWorld.settings = examples(40)

@@ -139,6 +139,7 @@ class WorldMachine(RuleBasedStateMachine):
         self.world = World()
         self.model = ModelWorld(START_MS)
         self.n = 1
+        self.sent: list[tuple[list[Told], list[State]]] = []
 
     def record(self, told: Told) -> StationRecord:
         return record(told)
@@ -173,15 +174,25 @@ class WorldMachine(RuleBasedStateMachine):
         for station, bump, kind in drawn:
             num, n = int(station.location_id[1:]), self._number(bump)
             told[num, n] = Told(num, n, station if kind else None)
-        batch = self._states(states)
-        self.world.put([self.record(t) for t in told.values()], packed(batch), self.now_ms)
-        self.model.put(told.values(), batch)
+        self._send(list(told.values()), self._states(states))
 
     @rule(states=drawn_states)
     def put_states(self, states: list[tuple[int, int, int, Status, int | None]]) -> None:
-        batch = self._states(states)
-        self.world.put_states(packed(batch), self.now_ms)
-        self.model.put_states(batch)
+        self._send([], self._states(states))
+
+    @rule(which=st.integers(0, 30))
+    def send_again(self, which: int) -> None:
+        """A replay of the stream: what was sent before comes once more, as it was."""
+        if which < len(self.sent):
+            self._send(*self.sent[which])
+
+    def _send(self, told: list[Told], states: list[State]) -> None:
+        self.sent.append((told, states))
+        if told:
+            self.world.put([self.record(t) for t in told], packed(states), self.now_ms)
+        else:
+            self.world.put_states(packed(states), self.now_ms)
+        self.model.put(told, states)
 
     @rule(drawn=st.lists(st.tuples(st.integers(1, 7), slots, st.sampled_from((0, 1, 5000, 950_000))), max_size=6))
     def confirm(self, drawn: list[tuple[int, int, int]]) -> None:
@@ -204,9 +215,9 @@ class WorldMachine(RuleBasedStateMachine):
         self.world.set_parties({party: PartyClock(*clock) for party, clock in at.items()}, self.now_ms)
         self.model.set_parties(at)
 
-    @rule(of=st.integers(1, 6), nums=st.sets(st.integers(1, 6)), bump=bumps)
-    def keep_only(self, of: int, nums: set[int], bump: int) -> None:
-        shard, n = shard_of(make_station(of, 0, 0)), max(0, self.n + bump)
+    @rule(of=st.integers(1, 6), nums=st.sets(st.integers(1, 6)), age=st.sampled_from((0, 0, 3, 20)))
+    def keep_only(self, of: int, nums: set[int], age: int) -> None:
+        shard, n = shard_of(make_station(of, 0, 0)), self.n - age
         self.world.keep_only(shard, nums, n)
         self.model.keep_only(shard, nums, n)
 

@@ -1,0 +1,186 @@
+"""Promise R3: Redis killed, flushed, frozen or restarted empty: no 5xx, rebuilt by itself, and then Redis = PostGIS = every
+replica."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from cache.client import Cache
+from cache.keys import CONTROL, ShardKeys
+from geo.station import SHARDS
+from mapsvc.engines import RedisEngine
+from tests.e2e.compare import assert_all_equal
+from tests.e2e.ledger import Ledger
+from tests.e2e.readers import Readers
+from tests.e2e.stack import ROOT, TORTURE, Stack, eventually
+
+ROUNDS = 10 if TORTURE else 1
+BACK_S = 30.0
+
+
+async def flushed(engine: RedisEngine) -> None:
+    with engine.client() as client:
+        client.flushall()
+
+
+async def killed_and_started_empty(engine: RedisEngine) -> None:
+    await asyncio.to_thread(engine.kill)
+    await asyncio.sleep(2)
+    await asyncio.to_thread(engine.start)
+
+
+async def frozen(engine: RedisEngine) -> None:
+    """Longer than every deadline of its clients."""
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)
+    await asyncio.sleep(8)
+    os.kill(engine.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("misfortune", [flushed, killed_and_started_empty, frozen], ids=lambda f: f.__name__)
+async def test_redis_may_go_at_any_time_and_reads_and_writes_go_on(
+    stack: Stack, redis_engine: RedisEngine, misfortune: Callable[[RedisEngine], Awaitable[None]]
+) -> None:
+    evses = await stack.fill(60)
+    await stack.start("ingest", "relay", "serve")
+    async with Readers(stack), Ledger(stack, evses[2:], seed=3) as ledger:
+        await ledger.wait_for(100, 60)
+        for turn in range(ROUNDS):
+            await misfortune(redis_engine)
+            await ledger.wait_for(50, BACK_S)
+            status = ("OUTOFORDER", "CHARGING")[turn % 2]
+            assert await stack.post([stack.update(evses[0], status)]) == ["applied"]
+
+            async def visible(status: str = status) -> bool:
+                """what was written afterwards is shown by every worker"""
+                return {await stack.shown(evses[0]) for _ in range(6)} == {status}
+
+            await eventually(visible, BACK_S)
+    assert set(ledger.answers) == {"200"}
+    assert await ledger.missing() == []
+    await assert_all_equal(stack)
+    rebuilt = await stack.metric("relay", "mapsvc_relay_rebuilds")
+    assert rebuilt == (1 if misfortune is frozen else 1 + ROUNDS)  # the first one filled it
+    assert stack.complaints() == []
+
+
+async def test_a_cache_that_is_lost_while_nothing_happens_is_rebuilt_all_the_same(
+    stack: Stack, redis_engine: RedisEngine
+) -> None:
+    await stack.fill(20)
+    await stack.start("ingest", "relay", "serve")
+    await assert_all_equal(stack)
+    await flushed(redis_engine)
+    await assert_all_equal(stack)
+    with redis_engine.client() as client:  # one shard only, as an eviction or a person would
+        epoch = int(client.hget(CONTROL, "epoch"))  # type: ignore[arg-type]
+        client.delete(ShardKeys(3, epoch).head)
+    await eventually(lambda: _rebuilds(stack, 3), BACK_S)
+    await assert_all_equal(stack)
+    assert stack.complaints() == []
+
+
+async def _rebuilds(stack: Stack, count: int) -> bool:
+    return await stack.metric("relay", "mapsvc_relay_rebuilds") == count
+
+
+async def test_workers_that_start_while_redis_is_down_load_from_postgis_and_follow_redis_when_it_is_back(
+    stack: Stack, redis_engine: RedisEngine
+) -> None:
+    evses = await stack.fill(60)
+    await stack.start("ingest", "relay", "serve")
+    await stack.post([stack.update(evse, "CHARGING") for evse in evses[::3]])
+    await assert_all_equal(stack)
+    stack.kill("serve")
+    await asyncio.to_thread(redis_engine.kill)
+    assert await stack.post_to(stack.ingest_url, [stack.update(evses[0], "OUTOFORDER")]) == ["applied"]
+    await stack.start("serve")
+    assert await stack.shown(evses[0]) == "OUTOFORDER"
+    assert (await stack.json("/readyz"))["ready"] is True
+    await asyncio.to_thread(redis_engine.start)
+    assert await stack.post([stack.update(evses[0], "BLOCKED")]) == ["applied"]
+
+    async def visible() -> bool:
+        """what was written once Redis was back is shown by every worker"""
+        return {await stack.shown(evses[0]) for _ in range(6)} == {"BLOCKED"}
+
+    await eventually(visible, BACK_S)
+    await assert_all_equal(stack)
+    assert stack.complaints() == []
+
+
+async def test_a_rebuild_on_demand_under_load_shows_nobody_anything_older(stack: Stack) -> None:
+    """Replicas move to the new epoch without a 503 and without going back, and the old epoch's keys are dropped."""
+    evses = await stack.fill(60)
+    await stack.start("ingest", "relay", "serve")
+    shown: dict[str, str] = {}
+    went_back: list[tuple[str, str]] = []
+
+    async def watch() -> None:
+        """changed_at of an EVSE never goes back, whichever worker answers."""
+        while True:
+            for evse in evses[2::7]:
+                told = await stack.json(f"/v1/stations/{evse.station_id}")
+                at = next(e["changed_at"] or "" for e in told["evses"] if e["uid"] == evse.uid)
+                if at < shown.get(evse.uid, "") and at < await agreed(evse.uid, at):
+                    went_back.append((shown[evse.uid], at))
+                shown[evse.uid] = max(at, shown.get(evse.uid, ""))
+
+    async def agreed(uid: str, at: str) -> str:
+        """Two workers may be some milliseconds apart: only what stays behind for a second is older."""
+        await asyncio.sleep(1)
+        evse = next(evse for evse in evses if evse.uid == uid)
+        told = [await stack.json(f"/v1/stations/{evse.station_id}") for _ in range(4)]
+        return max(at, min(e["changed_at"] or "" for t in told for e in t["evses"] if e["uid"] == uid and at))
+
+    async with Readers(stack), Ledger(stack, evses[2:], seed=7) as ledger:
+        await ledger.wait_for(100, 60)
+        watching = asyncio.create_task(watch())
+        for _ in range(3):
+            assert await command(stack, "rebuild-cache") == 0
+            await ledger.wait_for(50, BACK_S)
+        watching.cancel()
+    assert went_back == []
+    await assert_all_equal(stack)
+    cache = Cache(stack.redis_url)
+    try:
+        epoch = int(await cache.call("HGET", CONTROL, "epoch"))
+        prefixes = {key.split(b":")[1] for key in await cache.call("KEYS", "{s*") if not key.endswith(b":seen")}
+    finally:
+        await cache.close()
+    assert prefixes == {str(epoch).encode()}
+    assert stack.complaints() == []
+
+
+async def test_verify_tells_equal_from_different(stack: Stack) -> None:
+    await stack.fill(20)
+    await stack.start("relay")
+    await eventually(lambda: _rebuilds(stack, 1), BACK_S)
+    assert await command(stack, "verify") == 0
+    cache = Cache(stack.redis_url)
+    try:
+        epoch = int(await cache.call("HGET", CONTROL, "epoch"))
+        for shard in range(SHARDS):
+            keys = ShardKeys(shard, epoch)
+            for cell in await cache.call("SMEMBERS", keys.cells):
+                fields = await cache.call("HKEYS", keys.evses(cell.decode()))
+                await cache.call("HDEL", keys.evses(cell.decode()), fields[0])
+                assert await command(stack, "verify") == 1
+                return
+    finally:
+        await cache.close()
+
+
+async def command(stack: Stack, *words: str) -> int:
+    """The exit code of one of our own commands."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "mapsvc", *words, cwd=ROOT, env=stack.environment("command"),
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    return await asyncio.wait_for(process.wait(), 60)
