@@ -145,5 +145,5 @@ async def _until(condition: Callable[[], bool], seconds: float) -> None:
 def settle(worker: Worker) -> None:
     """The long-lived heap is in place: sum up the world, and keep the collector from walking it ever again."""
     worker.tiles.warm(worker.replica.now_ms())
-    gc.collect()
     gc.freeze()
+    gc.enable()

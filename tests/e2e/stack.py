@@ -175,12 +175,10 @@ class Stack:
 
     async def metric(self, name: str, metric: str) -> float:
         """The sum of a metric's samples as a process tells it now. Workers are called `serve-1`, `serve-2`."""
-        settings = Settings(
-            data_dir=self.folder / name.partition("-")[0] if name.startswith("serve") else self.folder / name
-        )
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(settings.socket(name)))) as session:
-            async with session.get("http://metrics/metrics") as response:
-                text = await response.text()
+        folder = self.folder / ("serve" if name.startswith("serve") else name)
+        connector = aiohttp.UnixConnector(str(Settings(data_dir=folder).socket(name)))
+        async with aiohttp.ClientSession(connector=connector) as session, session.get("http://m/metrics") as response:
+            text = await response.text()
         samples = [line.rsplit(" ", 1) for line in text.splitlines() if re.match(rf"{metric}(_total)?[{{ ]", line)]
         assert samples, f"{name} has no metric {metric}"
         return sum(float(value) for _, value in samples)

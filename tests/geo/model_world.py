@@ -224,25 +224,30 @@ class ModelWorld:
         counts = [self.counts(num, wanted.connector) for num in passing]
         return {"count": len(passing), **{name: sum(c[name] for c in counts) for name in CLASSES}}
 
-    def station_features(self, z: int, x: int, y: int, wanted: Filter = NO_FILTER) -> dict[int, Feature]:
-        features = {}
-        for num, at in sorted(self.stations.items()):
-            place = mercator(at.station.lat, at.station.lon, z)
-            if (place.x, place.y) == (x, y) and self.passes(num, wanted):
+    def tiles(self, z: int, wanted: Filter = NO_FILTER) -> Tiles:
+        """Every tile of the zoom that holds anything: (x, y) -> feature id -> feature."""
+        return self._aggregate_tiles(z, wanted) if z < len(RES_OF_ZOOM) else self._station_tiles(z, wanted)
+
+    def _station_tiles(self, z: int, wanted: Filter) -> Tiles:
+        tiles: Tiles = {}
+        for num, at in self.stations.items():
+            if self.passes(num, wanted):
                 counts = self.counts(num, wanted.connector)
                 status = next((i for i in (1, 2, 3) if counts[CLASSES[i]]), 0)
                 shown = {**counts, "total": sum(counts.values()), "kw": int(self.max_kw(num, wanted.connector))}
-                features[num] = Feature(place, {"status": status, **{name: step(v) for name, v in shown.items()}})
-        return features
+                place = mercator(at.station.lat, at.station.lon, z)
+                tiles.setdefault((place.x, place.y), {})[num] = Feature(
+                    place, {"status": status, **{name: step(value) for name, value in shown.items()}}
+                )
+        return tiles
 
-    def aggregate_features(self, z: int, wanted: Filter = NO_FILTER) -> dict[tuple[int, int], dict[int, Feature]]:
-        """By tile (x, y) and feature id, every tile of the zoom that holds any."""
+    def _aggregate_tiles(self, z: int, wanted: Filter) -> Tiles:
         cells: dict[int, list[int]] = {}
         for num, at in self.stations.items():
             if self.passes(num, wanted):
                 fine = h3.latlng_to_cell(at.station.lat, at.station.lon, 7)
                 cells.setdefault(h3.cell_to_parent(fine, RES_OF_ZOOM[z]), []).append(num)
-        tiles: dict[tuple[int, int], dict[int, Feature]] = {}
+        tiles: Tiles = {}
         for cell, nums in cells.items():
             counts = {num: self.counts(num, wanted.connector) for num in nums}
             kw = {num: self.max_kw(num, wanted.connector) for num in nums}
@@ -275,6 +280,9 @@ class Place(NamedTuple):
 class Feature(NamedTuple):
     place: Place
     properties: dict[str, int]
+
+
+Tiles = dict[tuple[int, int], dict[int, Feature]]
 
 
 def mercator(lat: float, lon: float, z: int) -> Place:
