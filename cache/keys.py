@@ -1,11 +1,16 @@
 """The grammar of Redis keys. Everything of a shard carries the hash tag `{sNN}`, so one script may touch all of it.
 
+The layout's version is in every key: a program with another layout finds nothing, and builds its own.
 `epoch` numbers a whole build of the cache; it is kept in PostgreSQL, and `mapsvc:control` points to the current one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+LAYOUT = 2
+CELL_RES = 4
+"""H3 resolution of the cells that hashes are named by. At 5 a million stations made 600,000 hashes of 3 stations each."""
 
 CONTROL = "mapsvc:control"
 """Hash: epoch, parties (JSON of {party: {ttl_s, heartbeat_ms}}), building (the epoch that a rebuild last wrote)."""
@@ -20,13 +25,14 @@ class ShardKeys:
 
     @property
     def _prefix(self) -> str:
-        return f"{{s{self.shard:02d}}}:{self.epoch}"
+        return f"{{s{self.shard:02d}}}:v{LAYOUT}:{self.epoch}"
 
     @property
     def head(self) -> str:
         """Hash `n`, `clock_ms`: the last number applied here, and the database's clock when the relay last said so.
         `void`: the database had gone back (a restored backup) when this epoch began: numbers of earlier epochs mean
-        nothing in it, though they may be higher."""
+        nothing in it, though they may be higher. `mark`: of the relay that carries it, another one whenever it began anew
+        (cache/lua/claim.lua)."""
         return f"{self._prefix}:head"
 
     @property
@@ -36,7 +42,7 @@ class ShardKeys:
 
     @property
     def cells(self) -> str:
-        """Set of the H3 cells (hex, resolution 5) that ever held a station in this epoch."""
+        """Set of the H3 cells (hex, CELL_RES) that ever held a station in this epoch."""
         return f"{self._prefix}:cells"
 
     @property
@@ -60,4 +66,4 @@ class ShardKeys:
 
 def seen_key(shard: int) -> str:
     """The lossy side stream of confirmations and clock beats; it outlives epochs."""
-    return f"{{s{shard:02d}}}:seen"
+    return f"{{s{shard:02d}}}:v{LAYOUT}:seen"

@@ -17,11 +17,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from cache import tasks
 from cache.client import UNREACHABLE, Cache, RedisError, Script, read_groups
 from cache.codec import CodecError, unpack_record, unpack_records, unpack_seen, unpack_states
 from cache.keys import CONTROL, ShardKeys, seen_key
@@ -31,7 +34,7 @@ from geo.world import PartyClock, World
 
 log = logging.getLogger(__name__)
 
-CELLS_AT_ONCE = 192  # cells asked for in one round trip: some hundred stations, about 8 ms of decoding
+CELLS_AT_ONCE = 48  # cells asked for in one round trip: some hundred stations, about 8 ms of decoding
 BLOCK_MS = 1000  # longest wait of one stream read
 ENTRIES = 512  # of each stream in one read: requests wait while they are applied
 CONTROL_EVERY_S = 0.5  # how often the epoch pointer, TTLs and heartbeats are looked at
@@ -48,6 +51,14 @@ Clock = Callable[[], int]
 
 def wall_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+class Head(NamedTuple):
+    """A shard's head in Redis (ShardKeys.head)."""
+
+    n: int
+    void: bool
+    mark: bytes | None
 
 
 class ShardPosition:
@@ -107,12 +118,10 @@ class Replica:
 
     async def watch(self) -> None:
         """Ends, with its exception, only if a background task does: the world would silently stand still."""
-        await asyncio.gather(*self._tasks)
+        await tasks.watch(self._tasks)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         await self._cache.close()
         await self._reader.close()
 
@@ -166,38 +175,59 @@ class Replica:
         """Reads one shard's cells into the world."""
         position, epoch = self.positions[shard], self.epoch
         keys = ShardKeys(shard, epoch)
-        head, void = await self._head(keys)
+        head = await self._head(keys)
         if head is None:
             await asyncio.sleep(NOT_THERE_S)  # being rebuilt, or lost and noticed by the relay soon
             return
-        if position.void or (void and position.epoch not in (-1, epoch)):
+        if position.void or (head.void and position.epoch not in (-1, epoch)):
             self.world.forget_versions(self.world.rows_of_shard(shard))
-        elif head < position.n:
+        elif head.n < position.n:
             await asyncio.sleep(NOT_THERE_S)  # an old copy, or a new epoch: the relay is bringing it forward
             return
         found: set[int] = set()
         cells = sorted(await self._cache.call("SMEMBERS", keys.cells))
-        for start in range(0, len(cells), CELLS_AT_ONCE):
-            await self._load_cells(keys, [cell.decode() for cell in cells[start : start + CELLS_AT_ONCE]], found)
-            await asyncio.sleep(0)  # requests come first
-        target, _ = await self._head(keys)
-        if target is None or epoch != self.epoch:
-            return  # the cells went while they were read: what was not found may well exist
-        self.world.keep_only(shard, found, head)
-        position.n, position.target, position.epoch, position.stale, position.void = head, target, epoch, False, False
+        async with aclosing(self._read_cells(keys, [cell.decode() for cell in cells])) as coming:
+            async for replies in coming:
+                self._take_cells(replies, found)
+        after = await self._head(keys)
+        if after is None or after.n < head.n or after.mark != head.mark or epoch != self.epoch:
+            return  # the cells went, or went back, while they were read: what was not found may well exist
+        self.world.keep_only(shard, found, head.n)
+        position.n, position.target, position.epoch = head.n, after.n, epoch
+        position.stale = position.void = False
         self._fed_at = time.monotonic()
 
-    async def _load_cells(self, keys: ShardKeys, cells: list[str], found: set[int]) -> None:
-        replies = await self._cache.run(CELLS, [key(cell) for cell in cells for key in (keys.stations, keys.evses)], [])
+    async def _read_cells(self, keys: ShardKeys, cells: list[str]) -> AsyncGenerator[list[list[bytes]], None]:
+        """The hashes of the cells, stations and EVSEs in turn, some at a time; Redis works on the next while we do on
+        these."""
+
+        def ask(start: int) -> asyncio.Future[list[list[bytes]]]:
+            part = cells[start : start + CELLS_AT_ONCE]
+            names = [name(cell) for cell in part for name in (keys.stations, keys.evses)]
+            return asyncio.ensure_future(self._cache.run(CELLS, names, []))
+
+        coming = ask(0) if cells else None
+        try:
+            for start in range(CELLS_AT_ONCE, len(cells) + CELLS_AT_ONCE, CELLS_AT_ONCE):
+                assert coming is not None
+                replies = await coming
+                coming = ask(start) if start < len(cells) else None
+                await asyncio.sleep(0)  # requests come first
+                yield replies
+        finally:
+            if coming is not None:
+                coming.cancel()
+
+    def _take_cells(self, replies: list[list[bytes]], found: set[int]) -> None:
         records = [unpack_record(value) for reply in replies[0::2] for value in reply]
         states = unpack_states([value for reply in replies[1::2] for value in reply])
         found.update(record.num for record in records if not record.removed)
         self.world.put(records, states, self.now_ms())
         self._fed_at = time.monotonic()
 
-    async def _head(self, keys: ShardKeys) -> tuple[int | None, bool]:
-        n, void = await self._cache.call("HMGET", keys.head, "n", "void")
-        return None if n is None else int(n), void == b"1"
+    async def _head(self, keys: ShardKeys) -> Head | None:
+        n, void, mark = await self._cache.call("HMGET", keys.head, "n", "void", "mark")
+        return None if n is None else Head(int(n), void == b"1", mark)
 
     # -- tailing ------------------------------------------------------------------------------------------------------
 

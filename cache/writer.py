@@ -5,6 +5,8 @@ Promise R5's first half: what the stream says is gapless, because the script app
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections import deque
 from typing import NamedTuple
 
@@ -13,12 +15,13 @@ import numpy as np
 
 from cache.client import Argument, Cache, Script
 from cache.codec import SEEN, pack_record, pack_records
-from cache.keys import CONTROL, ShardKeys, seen_key
+from cache.keys import CONTROL, LAYOUT, ShardKeys, seen_key
 from geo.record import STATE, States, StationRecord
 from geo.world import PartyClock
 
 APPLY = Script("apply")
 BEAT = Script("beat")
+CLAIM = Script("claim")
 TOUCH = Script("touch")
 
 ABSENT = -1  # the shard's cache is not there: only a rebuild helps
@@ -56,7 +59,7 @@ class ShardWriter:
 
     async def head(self) -> int | None:
         """The last number applied; None when the cache of this shard is absent. Takes stock of the log as well."""
-        n = await self._cache.call("HGET", self.keys.head, "n")
+        n = await self._cache.run(CLAIM, [self.keys.head], [secrets.token_hex(4)])
         if n is None:
             return None
         self._bytes = int(await self._cache.call("MEMORY", "USAGE", self.keys.log, "SAMPLES", 5) or 0)
@@ -158,3 +161,16 @@ async def publish_control(cache: Cache, epoch: int, parties: dict[str, PartyCloc
 
 def empty_states(count: int = 0) -> States:
     return np.zeros(count, STATE)
+
+
+async def unlink_other_layouts(cache: Cache) -> int:
+    """Drops what programs with another layout left behind; returns how many keys."""
+    ours = re.compile(rb"\{s\d\d\}:v%d:" % LAYOUT)
+    by_shard: dict[bytes, list[bytes]] = {}
+    async for key in cache.client.scan_iter(match="{s[0-9][0-9]}:*", count=2000):
+        if not ours.match(key):
+            by_shard.setdefault(key[:5], []).append(key)
+    for keys in by_shard.values():
+        for start in range(0, len(keys), 500):
+            await cache.pipeline([("UNLINK", key) for key in keys[start : start + 500]])
+    return sum(map(len, by_shard.values()))

@@ -139,8 +139,8 @@ class Profiles:
     def intern(self, encoded: bytes) -> int:
         found = self._ids.get(encoded)
         if found is None:
-            found = self._ids[encoded] = len(self.profiles)
             self.profiles.append(_PROFILE_DECODER.decode(encoded))
+            found = self._ids[encoded] = len(self.profiles) - 1
         return found
 
     def matches(self, connector: ConnectorFilter) -> Matches:

@@ -30,7 +30,7 @@ _OPEN = {OpenState.OPEN: b"true", OpenState.CLOSED: b"false", OpenState.UNKNOWN:
 
 @lru_cache(maxsize=65536)
 def _instant_s(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()  # strftime's %Y may lack zeros
 
 
 def instant(ms: int | None) -> str | None:
@@ -51,11 +51,14 @@ class Bodies:
         world.observe(self)
 
     def changed(self, rows: Rows) -> None:
+        self.confirmed(rows)
+        for row in rows[self._lacks_some(rows)].tolist():
+            self._static.pop(row, None)
+
+    def confirmed(self, rows: Rows) -> None:
         if self._whole:
             for row in rows.tolist():
                 self._whole.pop(row, None)
-
-    confirmed = changed
 
     def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
         self.changed(rows)
@@ -116,7 +119,8 @@ class Bodies:
 
     def _prepare(self, row: int) -> bytes:
         station = unpack_summary(self._world.docs[row])
-        standards = sorted({c.standard for evse in station.evses for c in evse.connectors})
+        plugs = self._world.profiles.profiles[int(self._world.stations.profile[row])]
+        slots = [state.slot for state in self._world.evse_states(row)]
         static = orjson.dumps(
             {
                 "id": public_id(station.party, station.location_id),
@@ -126,13 +130,21 @@ class Bodies:
                 "operator": station.operator,
                 "lat": station.lat,
                 "lon": station.lon,
-                "connectors": standards,
+                "connectors": sorted({plug.standard for slot in slots for plug in plugs[slot]}),
             }
         )[:-1]
+        if self._lacks_some(np.array([row], np.int32))[0]:
+            return static  # not kept: a status may bring the missing EVSE back
         if len(self._static) >= MAX_PREPARED:
             self._static.clear()
         self._static[row] = static
         return static
+
+    def _lacks_some(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which of these stations have an EVSE that is REMOVED, and whose connectors thus are not there."""
+        s = self._world.stations
+        lacking: NDArray[np.bool_] = s.counts[rows].sum(axis=1) < s.slots[rows]
+        return lacking
 
     # -- one station --------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import h3.api.basic_int as h3
 import numpy as np
 
 from cache.codec import pack_doc
+from cache.keys import CELL_RES
 from cache.writer import Placed
 from geo.record import STATE, States, make_record, tombstone
 from geo.station import decode_doc
@@ -17,8 +19,8 @@ Row = Mapping[str, Any]
 
 
 def cell_name(cell: int) -> str:
-    """H3's own spelling of a cell."""
-    return f"{cell:x}"
+    """The cell of CELL_RES that a finer one belongs to, as H3 spells it."""
+    return f"{h3.cell_to_parent(cell, CELL_RES):x}"
 
 
 def placed(row: Row) -> Placed:

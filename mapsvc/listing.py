@@ -25,7 +25,8 @@ WALK_NUMS = 8192  # station numbers looked at in one step of a walk: about 0.3 m
 
 
 class Page(NamedTuple):
-    """`rows` in order of num with their counts and powers; `excluded`: left out on the way for unknown hours."""
+    """`rows` in order of num with their counts and powers; `excluded`: left out on the way for unknown hours, up to the
+    last of `rows`, as the next page begins right after it; up to the end if there is no more."""
 
     rows: Rows
     counts: Counts
@@ -39,23 +40,27 @@ def page_of(world: World, parts: Iterable[Rows], wanted: Filter, limit: int) -> 
     kept: list[Rows] = []
     counts: list[Counts] = []
     max_kw: list[NDArray[np.float32]] = []
-    excluded, room = 0, limit
+    excluded, since_last, room = 0, 0, limit
     for rows in parts:
         chosen = select(world, rows, wanted)
         passing = np.flatnonzero(chosen.keep)
         full = len(passing) > room
-        end = int(passing[room]) if full else len(rows)  # what stands before the first one of the next page
         passing = passing[:room]
+        unknown = np.flatnonzero(chosen.unknown_hours)
+        if len(passing):
+            excluded += since_last + int(np.count_nonzero(unknown < passing[-1]))
+            since_last = int(np.count_nonzero(unknown > passing[-1]))
+        else:
+            since_last += len(unknown)
         kept.append(rows[passing])
         counts.append(chosen.counts[passing])
         max_kw.append(chosen.max_kw[passing])
-        excluded += int(np.count_nonzero(chosen.unknown_hours[:end]))
         room -= len(passing)
         if full:
             return Page(np.concatenate(kept), np.concatenate(counts), np.concatenate(max_kw), excluded, True)
     if not kept:
         return Page(np.zeros(0, np.int32), np.zeros((0, 4), np.uint16), np.zeros(0, np.float32), 0, False)
-    return Page(np.concatenate(kept), np.concatenate(counts), np.concatenate(max_kw), excluded, False)
+    return Page(np.concatenate(kept), np.concatenate(counts), np.concatenate(max_kw), excluded + since_last, False)
 
 
 def rows_of_keys(world: World, keys: Iterable[str], after: int) -> Iterator[Rows]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from geo.connectors import CONNECTOR_BY_FOLDED
 from geo.filters import FACILITIES, FACILITY_BIT, ConnectorFilter, Filter
@@ -224,7 +224,9 @@ def _box(text: str) -> Box:
 
 
 def _ids(text: str) -> tuple[str, ...]:
-    found = text.split(",")
+    # An id is printed percent-encoded (geo.station.public_id), so a comma in it is no separator; the query's own encoding,
+    # which a client's library adds, is gone by now. Plain characters that a client left alone stay what they are.
+    found = [unquote(one) for one in text.split(",")]
     if len(found) > MAX_IDS or not all(0 < len(one) <= 300 for one in found):
         raise ValueError
     return tuple(one.casefold() for one in found)

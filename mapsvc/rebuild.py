@@ -22,7 +22,7 @@ import asyncpg
 from cache.client import Argument, Cache
 from cache.codec import pack_record
 from cache.keys import CONTROL, ShardKeys
-from cache.writer import publish_control
+from cache.writer import publish_control, unlink_other_layouts
 from geo.station import SHARDS
 from geo.world import PartyClock
 from mapsvc import database
@@ -66,6 +66,8 @@ async def rebuild(database_url: str, cache: Cache, seen_epoch: int | None = None
         )
         for old in {epoch, int(shown or epoch)}:
             await _unlink(cache, old)
+        if left := await unlink_other_layouts(cache):
+            log.info("keys of another layout dropped", extra={"keys": left})
         return new
     finally:
         connection.terminate()  # and the lock with it, even if the server hangs
@@ -110,8 +112,7 @@ async def pages(connection: Any, shard: int) -> AsyncGenerator[list[Any], None]:
 def _commands(keys: ShardKeys, rows: list[Any]) -> list[tuple[Argument, ...]]:
     """HSETs for a page of stations, cell by cell (the page is in order of cell)."""
     commands: list[tuple[Argument, ...]] = []
-    for cell, members in itertools.groupby(rows, key=lambda row: row["cell"]):
-        name = cell_name(cell)
+    for name, members in itertools.groupby(rows, key=lambda row: cell_name(row["cell"])):
         records: list[Argument] = []
         states: list[Argument] = []
         places: list[Argument] = []

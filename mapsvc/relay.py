@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from cache.client import UNREACHABLE, Cache, RedisError
+from cache.tasks import end, watch
 from cache.writer import ABSENT, Batch, ShardWriter, empty_states, publish_control
 from geo.station import SHARDS
 from geo.world import PartyClock
@@ -112,9 +113,7 @@ class Relay:
                 await asyncio.sleep(BEAT_S if len(tasks) == SHARDS else min(BEAT_S, TAKE_OVER_S))
         finally:
             connection.terminate()  # the locks are free from now on
-            for task in tasks.values():
-                task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await end(tasks.values())
             self.heads.clear()
             self.backlog.clear()
             self._writers.clear()
@@ -188,7 +187,9 @@ class Relay:
             if reached == ABSENT:
                 await self._rebuild(epoch, "the cache is gone")
                 return
-            self.carried_rows += max(0, reached - head)
+            if reached < head:
+                return  # Redis came back older than it was: anew, from where it stands
+            self.carried_rows += reached - head
             head = self.heads[shard] = reached
 
     async def _wait(self, shard: int) -> None:
@@ -237,6 +238,10 @@ def run(_: argparse.Namespace, settings: Settings) -> int:
             }
         )
         role.ready("-")
-        await relay.run()
+        task = asyncio.create_task(relay.run())
+        try:
+            await watch([task])
+        finally:
+            await end([task])
 
     return Role("relay", settings).run(work)

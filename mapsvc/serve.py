@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from cache.tasks import watch
 from mapsvc import spawn
 from mapsvc.app import Worker, build
 from mapsvc.body import SERVER_OPTIONS
@@ -128,7 +129,7 @@ async def work(role: Role, listener: socket.socket) -> None:
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
         role.ready(f"{host}:{port}")
         # For ever; a worker whose world would stand still ends, and its parent starts another.
-        await asyncio.gather(worker.replica.watch(), fallback)
+        await watch([asyncio.create_task(worker.replica.watch()), fallback])
     finally:
         fallback.cancel()
         await runner.cleanup()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from geo.aggregates import BASE_RES, MAX_AGGREGATE_ZOOM, RES_OF_ZOOM, Aggregates, render_rows
 from geo.cell_rows import Members, aggregate_rows
 from geo.columns import Rows
-from geo.filters import NO_FILTER, Filter
+from geo.filters import Filter
 from geo.h3bits import parent_cells
 from geo.mvt import STATIONS, EncodedLayer, encode_points, floor_index, patch
 from geo.point import Floats
@@ -68,7 +68,7 @@ class _Kept:
 
     def __init__(self, published: Published, at_ms: int) -> None:
         self.published = published
-        self.at_ms = at_ms  # when it was published
+        self.at_ms = at_ms  # as of when it was true
         self.stale = False  # must be rendered anew
         self.version = -1
         self.dirty: set[int] = set()  # rows whose status bytes have to be patched
@@ -87,16 +87,17 @@ class Tiles:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._kept: OrderedDict[tuple[int, Filter], _Kept] = OrderedDict()
+        # By tile and filter; an unfiltered tile by its key alone, as hashing a filter costs more than the look-up.
+        self._kept: OrderedDict[int | tuple[int, Filter], _Kept] = OrderedDict()
         self._bytes = 0
         self._aggregates = Aggregates()
         self._dirty_cells: set[int] = set()
+        self._new_cells: set[int] = set()  # those where stations came or went: the aggregates may not know them yet
         self._aggregated_ms = 0
         self._version = 0  # counts changes of the world
         self._cells_version = 0  # counts updates of the aggregates
         world.observe(self)
-        rows = world.shown_rows()
-        self._dirty_cells.update(world.fine_cells[rows].tolist())
+        self._dirty_cells.update(world.fine_cells[world.shown_rows()].tolist())
 
     @property
     def cached_bytes(self) -> int:
@@ -109,7 +110,7 @@ class Tiles:
     def get(self, tile: Tile, wanted: Filter, now_ms: int) -> Published:
         """The tile now. Tile numbers are valid and z is at most MAX_ZOOM."""
         every_ms = STATION_EVERY_MS if tile.z >= MIN_STATION_ZOOM else AGGREGATE_EVERY_MS
-        key = (tile.key, wanted)
+        key = (tile.key, wanted) if wanted else tile.key
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)
@@ -147,7 +148,7 @@ class Tiles:
         at = pixels(s.lat[rows], s.lon[rows], MAX_ZOOM)
         for row, deepest in zip(rows.tolist(), tile_keys(MAX_ZOOM, at.x, at.y).tolist(), strict=True):
             for shift in range(0, 2 * (MAX_ZOOM - MIN_STATION_ZOOM) + 1, 2):
-                kept = self._kept.get((deepest >> shift, NO_FILTER))
+                kept = self._kept.get(deepest >> shift)
                 if kept is not None:
                     kept.dirty.add(row)
 
@@ -156,13 +157,15 @@ class Tiles:
 
     def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
         self._version += 1
-        self._dirty_cells.update(cells_of(lat, lon, FINE_RES).tolist())
+        cells = cells_of(lat, lon, FINE_RES).tolist()
+        self._dirty_cells.update(cells)
+        self._new_cells.update(cells)
         if not self._kept:
             return
         at = pixels(lat, lon, MAX_ZOOM)
         for deepest in set(tile_keys(MAX_ZOOM, at.x, at.y).tolist()):
             for shift in range(0, 2 * (MAX_ZOOM - MIN_STATION_ZOOM) + 1, 2):
-                kept = self._kept.get((deepest >> shift, NO_FILTER))
+                kept = self._kept.get(deepest >> shift)
                 if kept is not None:
                     kept.stale = True
 
@@ -171,9 +174,12 @@ class Tiles:
     def _render(self, tile: Tile, wanted: Filter, now_ms: int) -> _Kept:
         if tile.z < MIN_STATION_ZOOM:
             self._bring_aggregates_up(now_ms)
-            body = self._render_filtered_aggregates(tile, wanted) if wanted else self._aggregates.render(*tile)
-            kept = _Kept(publish(body), now_ms)
-            kept.version = self._version if wanted else self._cells_version
+            if wanted:
+                kept = _Kept(publish(self._render_filtered_aggregates(tile, wanted)), now_ms)
+                kept.version = self._version
+            else:
+                kept = _Kept(publish(self._aggregates.render(*tile)), self._aggregated_ms)
+                kept.version = self._cells_version
             return kept
         rows = self._rows_in(tile)
         if wanted:
@@ -221,6 +227,7 @@ class Tiles:
             return
         dirty = np.fromiter(self._dirty_cells, np.uint64, len(self._dirty_cells))
         self._dirty_cells.clear()
+        self._new_cells.clear()
         self._aggregated_ms = now_ms
         buckets = self._world.spatial.fine
         found = [bucket for cell in dirty.tolist() if (bucket := buckets.get(cell)) is not None]
@@ -245,8 +252,11 @@ class Tiles:
 
     def _render_filtered_aggregates(self, tile: Tile, wanted: Filter) -> bytes:
         buckets = self._world.spatial.fine
-        cells = self._aggregates.base_cells(*tile).tolist()
-        found = [bucket for cell in cells if (bucket := buckets.get(cell)) is not None]
+        cells = self._aggregates.base_cells(*tile)
+        if self._new_cells:
+            new = np.fromiter(self._new_cells, np.uint64, len(self._new_cells))
+            cells = np.concatenate((cells, new[~np.isin(new, cells)]))
+        found = [bucket for cell in cells.tolist() if (bucket := buckets.get(cell)) is not None]
         rows = np.frombuffer(b"".join(found), np.int32)
         chosen = select(self._world, rows, wanted)
         rows = rows[chosen.keep]

@@ -66,7 +66,7 @@ async def _run(args: argparse.Namespace, database_url: str) -> int:
             try:
                 await importer.file(path, args.party)
             except UnreadableFile as error:
-                print(f"mapsvc: {error.reason}", file=sys.stderr)
+                print(f"mapsvc: {path}: {error.reason.removeprefix(f'{path}: ')}", file=sys.stderr)
                 code = 1
         if args.full:
             if code:

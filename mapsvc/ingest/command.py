@@ -11,6 +11,7 @@ import asyncpg
 from aiohttp import web
 
 from cache.client import Cache
+from cache.tasks import watch
 from mapsvc import database
 from mapsvc.body import SERVER_OPTIONS
 from mapsvc.database import Database
@@ -68,12 +69,12 @@ async def serve(role: Role) -> None:
     try:
         host, port = runner.addresses[0][:2]
         role.ready(f"http://{host}:{port}")
-        await asyncio.gather(*tasks)
+        await watch(tasks)
     finally:
         await runner.cleanup()  # lets requests in flight finish while the writers still run
-        for task in tasks:
+        for task in tasks:  # once only: the service then writes what it still holds
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(tasks)
         await cache.close()
         pool.terminate()
         upkeep.terminate()

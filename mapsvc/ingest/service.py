@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from cache.client import UNREACHABLE, Cache, RedisError
 from cache.keys import CONTROL, ShardKeys
+from cache.tasks import end, watch
 from cache.writer import pack_seen, publish_seen, touch_seen
 from geo.station import SHARDS
 from mapsvc.door import FUTURE_MS
@@ -78,11 +79,9 @@ class StatusService:
             asyncio.create_task(self._flush_for_ever()),
         ]
         try:
-            await asyncio.gather(*tasks)
+            await watch(tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
             await self._flush(None)
 
     # -- one request --------------------------------------------------------------------------------------------------

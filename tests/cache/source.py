@@ -6,18 +6,20 @@ outbox.
 
 from __future__ import annotations
 
-import random
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import msgspec
+import h3.api.basic_int as h3
 import numpy as np
 
-from cache.client import Cache
+from cache import writer as module
+from cache.client import Cache, Script
 from cache.codec import pack_doc, pack_record
-from cache.keys import CONTROL, ShardKeys
-from cache.writer import APPLY, Batch, Placed, ShardWriter, empty_states, publish_control
+from cache.keys import ShardKeys
+from cache.writer import Batch, Placed, ShardWriter, empty_states, publish_control
 from geo.record import STATE, States, make_record, tombstone
+from geo.spatial import COARSE_RES
 from geo.station import SHARDS, Station, Status
 from geo.station import shard_of as shard_of_key
 from geo.world import PartyClock, World
@@ -25,11 +27,20 @@ from mapsvc.cached_form import cell_name
 from mapsvc.door import with_slots
 from tests.e2e.stack import PARTY, station_at
 
-import h3.api.basic_int as h3
-
-from geo.spatial import COARSE_RES
-
 EVSES = 2
+
+
+class _Losing(Script):
+    """A batch that is in the cells and counted, while its entry is gone before any reader could see it."""
+
+    def __init__(self) -> None:
+        super().__init__("apply")
+        gone = "redis.call('XDEL', KEYS[2], ARGV[2] .. '-0')"
+        self.text = f"local function apply()\n{self.text}\nend\nlocal head = apply()\n{gone}\nreturn head\n"
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+LOSING = _Losing()
 
 
 class Held(NamedTuple):
@@ -49,6 +60,7 @@ class Source:
         self.clock_ms = 1_800_000_000_000
         self.n = [0] * SHARDS
         self.held: dict[int, Held] = {}  # by num
+        self.gone: dict[int, Placed] = {}
         self.history: list[list[Batch]] = [[] for _ in range(SHARDS)]
         self.parties = {PARTY: PartyClock(900, 0)}
         self.writers: list[ShardWriter] = []
@@ -79,7 +91,7 @@ class Source:
             shard = shard_of_key(old.station.key)
             n = self.n[shard] + 1
             states = self._states(num, {slot: (int(Status.REMOVED), n) for slot in old.states})
-            gone = Placed(tombstone(num, n), states, self._cell(old.station))
+            gone = self.gone[num] = Placed(tombstone(num, n), states, self._cell(old.station))
             await self._send(shard, Batch(n, n, self.clock_ms, empty_states(), {}, [gone]), lost)
 
     async def report(self, num: int, slot: int, status: Status, *, lost: bool = False) -> None:
@@ -90,6 +102,12 @@ class Source:
         states = self._states(num, {slot: (int(status), n)})
         await self._send(shard, Batch(n, n, self.clock_ms, states, {num: self._cell(old.station)}, []), lost)
 
+    def report_unsent(self, num: int, slot: int, status: Status) -> None:
+        """A change that no stream carries: the next rebuild has it."""
+        shard = shard_of_key(self.held[num].station.key)
+        self.n[shard] += 1
+        self.held[num].states[slot] = (int(status), self.n[shard])
+
     async def beat(self) -> None:
         self.clock_ms += 1000
         for shard, writer in enumerate(self.writers):
@@ -98,32 +116,11 @@ class Source:
     async def _send(self, shard: int, batch: Batch, lost: bool) -> None:
         self.n[shard] = batch.last
         self.history[shard].append(batch)
-        if lost:
-            await self._apply_without_entry(shard, batch)
-        else:
+        module.APPLY, script = LOSING if lost else module.APPLY, module.APPLY
+        try:
             assert await self.writers[shard].apply(batch) == batch.last
-
-    async def _apply_without_entry(self, shard: int, batch: Batch) -> None:
-        """The batch is in the cells, and its entry is gone before any reader could see it."""
-        assert not self.cache.is_cluster
-        sent: list[tuple[Sequence[str], Sequence[str | bytes | int]]] = []
-
-        class Recorder(Cache):
-            async def run(self, script: object, keys: Sequence[str], args: Sequence[str | bytes | int]) -> int:
-                sent.append((keys, args))
-                return batch.last
-
-        writer = self.writers[shard]
-        recorder = Recorder(self.cache.url)
-        writer._cache, real = recorder, writer._cache
-        await writer.apply(batch)
-        writer._cache = real
-        await recorder.close()
-        keys, args = sent[0]
-        pipe = self.cache.client.pipeline(transaction=True)
-        pipe.eval(APPLY.text, len(keys), *keys, *args)
-        pipe.execute_command("XDEL", ShardKeys(shard, self.epoch).log, f"{batch.last}-0")
-        assert (await pipe.execute())[0] == batch.last
+        finally:
+            module.APPLY = script
 
     # -- mishaps and repairs ------------------------------------------------------------------------------------------
 
@@ -188,13 +185,23 @@ class Source:
             behind = [batch for batch in self.history[shard] if batch.first > head]
             for start in range(0, len(behind), 3):
                 part = behind[start : start + 3]
-                assert await writer.apply(merged(part)) == part[-1].last
+                assert await writer.apply(self._merged(part)) == part[-1].last
+
+    def _merged(self, batches: Sequence[Batch]) -> Batch:
+        """Several batches as one, as the relay makes them of any rows: it reads stations as they are by now."""
+        nums = sorted({placed.record.num for batch in batches for placed in batch.stations})
+        stations = [self.placed(num) if num in self.held else self.gone[num] for num in nums]
+        cells = {num: cell for batch in batches for num, cell in batch.cells.items() if num in self.held}
+        states = np.concatenate([batch.states for batch in batches])
+        states = states[np.isin(states["num"], list(self.held))]
+        cells = {num: self._cell(self.held[num].station) for num in cells}
+        return Batch(batches[0].first, batches[-1].last, batches[-1].clock_ms, states, cells, stations)
 
     # -- the truth ----------------------------------------------------------------------------------------------------
 
     def placed(self, num: int) -> Placed:
         held = self.held[num]
-        record = make_record(held.station, num, held.n, pack_doc, lambda lat, lon: None)
+        record = make_record(held.station, num, held.n, pack_doc, lambda told, lat, lon: told)
         return Placed(record, self._states(num, held.states), self._cell(held.station))
 
     def _states(self, num: int, states: dict[int, tuple[int, int]]) -> States:
@@ -213,19 +220,6 @@ class Source:
             num: (held.station.lat, {slot: status for slot, (status, _) in held.states.items()})
             for num, held in self.held.items()
         }
-
-    def random_change(self, draw: random.Random, lost: bool) -> list[object]:
-        raise NotImplementedError
-
-
-def merged(batches: Sequence[Batch]) -> Batch:
-    """Several batches as one, as the relay makes them of any rows: the last state of a station stands."""
-    stations = {placed.record.num: placed for batch in batches for placed in batch.stations}
-    cells = {num: cell for batch in batches for num, cell in batch.cells.items()}
-    states = np.concatenate([batch.states for batch in batches])
-    return Batch(
-        batches[0].first, batches[-1].last, batches[-1].clock_ms, states, cells, list(stations.values())
-    )
 
 
 def of_world(world: World) -> dict[int, tuple[float, dict[int, int]]]:

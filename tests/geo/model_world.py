@@ -168,14 +168,23 @@ class ModelWorld:
             expires = None if ttl_s is None or not evse.seen_ms else evse.seen_ms + 1000 * ttl_s
             live = expires is not None and expires > self.now_ms
             shown.append(
-                Shown(slot, evse.status if live else 0, evse.status, evse.changed_ms or None, evse.seen_ms or None, expires)
+                Shown(
+                    slot,
+                    evse.status if live else 0,
+                    evse.status,
+                    evse.changed_ms or None,
+                    evse.seen_ms or None,
+                    expires,
+                )
             )
         return shown
 
     def fitting(self, num: int, connector: ConnectorFilter) -> list[Shown]:
         """The EVSEs that have a connector of the filter; all, when it asks for none."""
         at = self.stations[num]
-        return [s for s in self.evse_states(num) if not connector or any(map(fits(connector), plugs(at.evse_at(s.slot))))]
+        return [
+            s for s in self.evse_states(num) if not connector or any(map(fits(connector), plugs(at.evse_at(s.slot))))
+        ]
 
     def counts(self, num: int, connector: ConnectorFilter | None = None) -> dict[str, int]:
         classes = [_CLASS[s.status] for s in self.fitting(num, connector or ConnectorFilter())]

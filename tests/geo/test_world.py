@@ -13,7 +13,6 @@ from tests.geo.comparing import assert_nearby, assert_selected
 from tests.geo.model_world import CLASSES
 from tests.geo.worlds import WorldMachine, examples, filters, queries
 
-
 # Their covers are there when stations come, go and move.
 ASKED_ALL_THE_TIME = (LatLon(48.8569, 2.3525), LatLon(-16.5, 179.9999))
 

@@ -11,7 +11,7 @@ import h3.api.basic_int as h3
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from geo.connectors import CONNECTOR_TYPES
 from geo.filters import FACILITIES, ConnectorFilter, Filter
@@ -109,13 +109,20 @@ filters = st.builds(
     st.sampled_from(((), (), ("HOTEL",), ("CAFE", "HOTEL"))),
     st.sampled_from((False, False, True)),
 )
+# Filters that let many stations through, each for another reason to change its mind.
+USEFUL = (
+    Filter(available=1), Filter(open_now=True), Filter(ConnectorFilter(("CHADEMO", "IEC_62196_T2"))),
+    Filter(exclude_operators=("ionity",)), Filter(ConnectorFilter(min_power_kw=0.0), available=1),
+)  # fmt: skip
 queries = st.tuples(
     st.sampled_from(PLACES) | st.tuples(st.floats(-90, 90), st.floats(-180, 180)),
     st.sampled_from((1.0, 150.0, 3_000.0, 40_000.0, 200_000.0)),
     st.sampled_from((1, 2, 3, 20, 1000)),
 )
 slots = st.sampled_from((0, 0, 0, 0, 1, 1, 2, 63, 64, 69))
-bumps = st.sampled_from((1, 1, 2, 1, 0, -1, -4, -15))  # how far a number is from the next one: negative ones come late, 0 comes again
+bumps = st.sampled_from(
+    (1, 1, 2, 1, 0, -1, -4, -15)
+)  # how far a number is from the next one: negative ones come late, 0 comes again
 ages_ms = st.sampled_from((None, 0, 1000, 899_000, 899_999, 900_000, 2_000_000))  # None: never reported
 
 
@@ -164,6 +171,13 @@ class WorldMachine(RuleBasedStateMachine):
         st.tuples(st.integers(1, 7), slots, bumps, st.sampled_from(list(Status)), ages_ms), max_size=10
     )
     drawn_stations = st.lists(st.tuples(stations, bumps, st.integers(0, 5)), max_size=4)
+
+    @initialize(drawn=st.lists(stations, max_size=9))
+    def begin(self, drawn: list[Station]) -> None:
+        """Often with something there: every EVSE told AVAILABLE."""
+        self.put([(station, 1, 1) for station in drawn], [])
+        there = [(num, slot) for num, at in self.model.stations.items() for slot in at.evses]
+        self.put_states([(num, slot, 1, Status.AVAILABLE, 0) for num, slot in there])
 
     @rule(drawn=drawn_stations, states=drawn_states)
     def put(
@@ -255,5 +269,3 @@ class WorldMachine(RuleBasedStateMachine):
         ]
         world.put([self.record(t) for t in told], packed(states), self.now_ms)
         return world
-
-

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import mapbox_vector_tile
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, rule
+from hypothesis.stateful import initialize
 
 import mapsvc.tiles
 from geo.filters import NO_FILTER, Filter
-from geo.record import States, StationRecord
+from geo.record import States, StationRecord, tombstone
 from geo.station import Status
 from geo.tilemath import Tile
 from geo.world import World
 from mapsvc.tiles import AGGREGATE_EVERY_MS, MIN_STATION_ZOOM, STATION_EVERY_MS, Published, Tiles
 from tests.geo.model_world import CLASSES, Feature, State, Told, mercator
-from tests.geo.worlds import START_MS, PLACES, WorldMachine, examples, filters, make_evse, make_station, packed, record
+from tests.geo.worlds import (
+    START_MS,
+    TORTURE,
+    USEFUL,
+    WorldMachine,
+    examples,
+    filters,
+    make_evse,
+    make_station,
+    packed,
+    record,
+)
+
 
 def decoded(body: bytes, layer: str) -> dict[int, dict[str, Any]]:
     """Features by id; they stand in rising order of id, each once."""
@@ -42,6 +55,17 @@ def assert_shows(body: bytes, z: int, expected: dict[int, Feature]) -> None:
         assert feature["properties"] == expected[feature_id].properties
         assert feature["geometry"]["type"] == "Point"
         assert expected[feature_id].place.shows_at(*feature["geometry"]["coordinates"])
+
+
+WORLD = Tile(0, 0, 0)
+FREE = Filter(available=1)
+PARIS, LYON = (48.8566, 2.3522), (45.764, 4.8357)
+
+
+def free_at(num: int, place: tuple[float, float], n: int, seen_ms: int) -> tuple[list[StationRecord], States]:
+    """A station with one EVSE, AVAILABLE."""
+    told = Told(num, n, make_station(num, *place, [make_evse(0)]))
+    return [record(told)], packed([State(num, 0, n, Status.AVAILABLE, seen_ms, seen_ms)])
 
 
 class Etags:
@@ -73,21 +97,19 @@ class PatchedIsFresh(WorldMachine):
     def __init__(self) -> None:
         super().__init__()
         self.tiles = Tiles(self.world)
-        self.wanted = NO_FILTER
         self.etags = Etags()
-        self.step = 0
+        self.looks: list[tuple[int, Filter]] = []
         self.filled: list[set[tuple[int, int]]] = [set() for _ in range(15)]
 
-    @rule(wanted=filters)
-    def look_through(self, wanted: Filter) -> None:
-        self.wanted = wanted
+    @initialize(sums=st.integers(0, 10), points=st.integers(11, 14), wanted=st.sampled_from(USEFUL) | filters)
+    def look_at(self, sums: int, points: int, wanted: Filter) -> None:
+        """The same zooms and filter all along: only what was asked for before can be out of date."""
+        self.looks = [(z, through) for z in (sums, points) for through in (NO_FILTER, wanted)]
 
     def check(self) -> None:
-        self.step += 1
         fresh = Tiles(self.rebuilt())
-        for z in (self.step % 11, 11 + self.step % 4):
-            for wanted in {NO_FILTER, self.wanted}:
-                self._compare(z, wanted, fresh)
+        for z, wanted in self.looks:
+            self._compare(z, wanted, fresh)
 
     def _compare(self, z: int, wanted: Filter, fresh: Tiles) -> None:
         expected = self.model.tiles(z, wanted)
@@ -110,58 +132,45 @@ class TestPatchedIsFresh(PatchedIsFresh.TestCase):  # type: ignore[name-defined,
     settings = examples(25)
 
 
-WATCHED = [Tile(z, at.x, at.y) for z in (0, 6, 10, 11, 14) for at in (mercator(*PLACES[0], z), mercator(*PLACES[8], z))]
-
-
-class NeverTooOld(WorldMachine):
-    """What is sent was true less than STATION_EVERY_MS or AGGREGATE_EVERY_MS ago, whoever asked for what before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tiles = Tiles(self.world)
-        self.truth: dict[tuple[Tile, Filter], list[tuple[int, bytes]]] = {}
-        self.watched = [NO_FILTER]
-
-    @initialize(wanted=st.lists(filters, max_size=2))
-    def watch(self, wanted: list[Filter]) -> None:
-        self.watched += wanted
-
-    @rule(ms=st.sampled_from((1, 50, 99, 100, 101, 400, 600, 900, 999, 1000, 1001, 900_000)))
-    def pass_time(self, ms: int) -> None:
-        self.model.now_ms += ms
-
-    @rule(which=st.sets(st.integers(0, 29), min_size=1, max_size=3))
-    def get(self, which: set[int]) -> None:
-        asked = [(tile, wanted) for tile in WATCHED for wanted in self.watched]
-        for tile, wanted in (asked[i % len(asked)] for i in which):
+@pytest.mark.parametrize("seed", range(200 if TORTURE else 6))
+def test_what_is_sent_was_true_less_than_its_pause_ago(seed: int) -> None:
+    """Whoever asked for what before: STATION_EVERY_MS, AGGREGATE_EVERY_MS. Ten stations come, go, move and change."""
+    random = Random(seed)
+    world, now_ms, n = World(), START_MS, 1
+    tiles = Tiles(world)
+    places = [(PARIS[0] + random.gauss(0, 0.05), PARIS[1] + random.gauss(0, 0.05)) for _ in range(5)]
+    asked = [(Tile(z, at.x, at.y), wanted) for z in (0, random.randint(1, 10), random.randint(11, 14))
+             for at in [mercator(*PARIS, z)] for wanted in (NO_FILTER, random.choice(USEFUL))]  # fmt: skip
+    truth: dict[tuple[Tile, Filter], list[tuple[int, bytes]]] = {key: [] for key in asked}
+    stands: dict[int, tuple[list[StationRecord], States]] = {}
+    for _ in range(250):
+        n += 1
+        num = random.randint(1, 10)
+        if random.random() < 0.15:
+            stands[num] = free_at(num, random.choice(places), n, now_ms)
+            world.put(*stands[num], now_ms)
+        elif random.random() < 0.1 and num in stands:
+            del stands[num]
+            world.put([tombstone(num, n)], packed([]), now_ms)
+        elif random.random() < 0.2 and num in stands:
+            stands[num] = stands[num][0], packed([State(num, 0, n, random.choice((1, 3)), now_ms, now_ms)])
+            world.put_states(stands[num][1], now_ms)
+        else:
+            now_ms += random.choice((0, 1, 10, 50, 99, 100, 101, 400, 500, 600, 900, 999, 1000, 1001))
+        world.advance(now_ms)
+        new = World()
+        for records, states in stands.values():
+            new.put(records, states, now_ms)
+        fresh = Tiles(new)
+        for tile, wanted in asked:
+            truth[tile, wanted].append((now_ms, fresh.get(tile, wanted, now_ms).body))
+        for tile, wanted in random.sample(asked, random.choice((0, 0, 1, 2))):
             every_ms = STATION_EVERY_MS if tile.z >= MIN_STATION_ZOOM else AGGREGATE_EVERY_MS
-            body = self.tiles.get(tile, wanted, self.now_ms).body
-            recent = [true for at_ms, true in self.truth[tile, wanted] if self.now_ms - at_ms < every_ms]
-            assert body in recent
-
-    def check(self) -> None:
-        fresh = Tiles(self.rebuilt())
-        for tile in WATCHED:
-            for wanted in self.watched:
-                body = fresh.get(tile, wanted, self.now_ms).body
-                self.truth.setdefault((tile, wanted), []).append((self.now_ms, body))
-
-
-class TestNeverTooOld(NeverTooOld.TestCase):  # type: ignore[name-defined,misc]
-    settings = examples(25)
+            recent = [body for at_ms, body in truth[tile, wanted] if now_ms - at_ms < every_ms]
+            assert tiles.get(tile, wanted, now_ms).body in recent
 
 
 # -- one by one -------------------------------------------------------------------------------------------------------
-
-PARIS, LYON = (48.8566, 2.3522), (45.764, 4.8357)
-WORLD = Tile(0, 0, 0)
-FREE = Filter(available=1)
-
-
-def free_at(num: int, place: tuple[float, float], n: int, seen_ms: int) -> tuple[list[StationRecord], States]:
-    """A station with one EVSE, AVAILABLE."""
-    told = Told(num, n, make_station(num, *place, [make_evse(0)]))
-    return [record(told)], packed([State(num, 0, n, Status.AVAILABLE, seen_ms, seen_ms)])
 
 
 def counts(tiles: Tiles, tile: Tile, wanted: Filter, now_ms: int) -> dict[str, int]:
@@ -191,4 +200,4 @@ def test_a_station_in_a_new_cell_comes_to_filtered_tiles_within_a_second(z: int)
     world.put(*free_at(2, LYON, 2, START_MS), START_MS + 10)
     tile = Tile(z, *mercator(*LYON, z)[:2])
     counts(tiles, tile, FREE, START_MS + 500)
-    assert counts(tiles, tile, FREE, START_MS + 1500) == {"free": 2 if z == 0 else 1, "unknown": 0}
+    assert counts(tiles, tile, FREE, START_MS + 1500) == {"free": 1 if z == 10 else 2, "unknown": 0}

@@ -1,0 +1,98 @@
+"""Filters as values, profiles and their match tables against plug by plug."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geo.connectors import CONNECTOR_BY_FOLDED, CONNECTOR_TYPES
+from geo.filters import (
+    ANY_CONNECTOR,
+    FACILITIES,
+    MASK_SLOTS,
+    NO_FILTER,
+    ConnectorFilter,
+    Filter,
+    Plug,
+    Profiles,
+    encode_profile,
+    facility_bits,
+    profile_of,
+)  # fmt: skip
+from geo.station import Connector, Station
+from tests.geo.model_world import fits
+from tests.geo.worlds import POWERS, connector_filters, examples, filters, make_evse, make_station, stations
+
+plugs = st.builds(Plug, st.sampled_from(("CHADEMO", "IEC_62196_T2")), st.sampled_from(POWERS))
+
+
+@given(connector_filters, plugs)
+def test_a_filter_holds_on_one_connector_as_the_oracle_says(wanted: ConnectorFilter, plug: Plug) -> None:
+    connector = Connector(id="1", standard=plug.standard, power_kw=plug.power_kw)
+    assert wanted.matches(plug) == fits(wanted)(connector)
+
+
+@examples(50)
+@given(st.lists(stations, min_size=1, max_size=12), st.lists(connector_filters, min_size=1, max_size=6))
+def test_tables_follow_the_profiles_that_come_later(some: list[Station], wanted: list[ConnectorFilter]) -> None:
+    """Masks and powers of every profile, whether it was interned before the filter was first asked about or after."""
+    profiles = Profiles()
+    for number, station in enumerate(some):
+        index = profiles.intern(encode_profile(profile_of(station)))
+        for connector in (wanted[number % len(wanted)], ANY_CONNECTOR):
+            table, fit = profiles.matches(connector), fits(connector)
+            kw = {evse.slot: [c.power_kw or 0.0 for c in evse.connectors if fit(c)] for evse in station.evses}
+            fitting = {slot: max(found) for slot, found in kw.items() if found}
+            assert table.mask[index] == sum(1 << slot for slot in fitting if slot < MASK_SLOTS)
+            assert round(float(table.kw[index]), 1) == max(fitting.values(), default=0.0)
+            powers = profiles.slot_powers(index, connector)
+            assert {slot: power for slot, power in enumerate(powers) if power is not None} == fitting
+            assert table.size == len(profiles.profiles)
+
+
+def test_equal_profiles_are_one_whatever_the_order_of_their_plugs() -> None:
+    profiles = Profiles()
+    one = make_station(1, 0, 0, [make_evse(0, [("CHADEMO", 50.0), ("IEC_62196_T2", None), ("IEC_62196_T2", 22.0)])])
+    other = make_station(
+        2, 0, 0, [make_evse(0, [("IEC_62196_T2", 22.0), ("CHADEMO", 50.0), ("IEC_62196_T2", None)] * 2)]
+    )
+    assert profiles.intern(encode_profile(profile_of(one))) == profiles.intern(encode_profile(profile_of(other))) == 0
+    assert profiles.profiles == [profile_of(one)]
+
+
+def test_many_filters_do_not_pile_up_and_a_dropped_one_answers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Profiles, "MAX_TABLES", 3)
+    profiles = Profiles()
+    profiles.intern(encode_profile(profile_of(make_station(1, 0, 0, [make_evse(0, [("CHADEMO", 50.0)])]))))
+    everything = profiles.matches(ANY_CONNECTOR)
+    for kw in [*range(40, 60), *range(40, 60)]:
+        assert bool(profiles.matches(ConnectorFilter(min_power_kw=float(kw))).mask[0]) == (kw <= 50)
+    assert len(profiles._tables) <= 3
+    assert profiles.matches(ANY_CONNECTOR) is everything
+
+
+@given(filters, filters)
+def test_filters_are_values(one: Filter, other: Filter) -> None:
+    assert (one == other) <= (hash(one) == hash(other))
+    assert bool(one) == (one != NO_FILTER)
+    assert bool(one.connector) == (one.connector != ANY_CONNECTOR)
+
+
+def test_an_evse_without_a_slot_has_no_profile() -> None:
+    with pytest.raises(ValueError, match="slot"):
+        profile_of(make_station(1, 0, 0, [make_evse(-1)]))
+
+
+def test_slots_that_are_gone_are_empty() -> None:
+    assert profile_of(make_station(1, 0, 0, [make_evse(2, [("CHADEMO", 50.0)])])) == ((), (), (Plug("CHADEMO", 50.0),))
+    assert profile_of(make_station(1, 0, 0)) == ()
+
+
+def test_facilities_have_a_bit_each_and_unknown_ones_none() -> None:
+    assert facility_bits(make_station(1, 0, 0, facilities=FACILITIES)) == (1 << len(FACILITIES)) - 1
+    assert facility_bits(make_station(1, 0, 0, facilities=("CAFE", "SAUNA"))) == 1 << FACILITIES.index("CAFE")
+
+
+def test_connector_names_differ_when_case_is_folded() -> None:
+    assert len(CONNECTOR_BY_FOLDED) == len(CONNECTOR_TYPES) == len(set(CONNECTOR_TYPES))

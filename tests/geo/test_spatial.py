@@ -1,0 +1,140 @@
+"""Buckets by place, and shortlists of cells that never miss: everywhere, pentagons, face edges and poles included."""
+
+from __future__ import annotations
+
+from random import Random
+
+import h3.api.basic_int as h3
+import numpy as np
+import pytest
+
+from geo.point import LatLon
+from geo.spatial import (
+    _EDGE_M,
+    _MAX_REACH,
+    _MIN_SPACING,
+    BUCKET_ZOOM,
+    COARSE_RES,
+    FINE_RES,
+    SpatialIndex,
+    cells_of,
+    cells_within,
+    reach_m,
+)  # fmt: skip
+from tests.geo.model_world import R_M, haversine_m, mercator
+from tests.geo.worlds import TORTURE
+
+MANY = 20 if TORTURE else 1
+HARD_PLACES = [
+    *(h3.cell_to_latlng(cell) for cell in h3.get_pentagons(7)),
+    (90.0, 0.0), (-90.0, 0.0), (89.99, 123.0), (0.0, 180.0), (0.0, -180.0), (-16.5, 179.999),
+]  # fmt: skip
+
+
+def destination(lat: float, lon: float, bearing: float, metres: float) -> tuple[float, float]:
+    """Where one comes to along a great circle (the textbook's direct problem on the sphere)."""
+    phi, lam, d = np.radians(lat), np.radians(lon), metres / R_M
+    phi2 = np.arcsin(np.clip(np.sin(phi) * np.cos(d) + np.cos(phi) * np.sin(d) * np.cos(bearing), -1, 1))
+    y, x = np.sin(bearing) * np.sin(d) * np.cos(phi), np.cos(d) - np.sin(phi) * np.sin(phi2)
+    return float(np.degrees(phi2)), float((np.degrees(lam + np.arctan2(y, x)) + 180) % 360 - 180)
+
+
+def anywhere(random: Random) -> tuple[float, float]:
+    return float(np.degrees(np.arcsin(random.uniform(-1, 1)))), random.uniform(-180, 180)
+
+
+def somewhere(random: Random) -> tuple[float, float]:
+    """Half of the time near one of the hard places."""
+    if random.random() < 0.5:
+        return anywhere(random)
+    return destination(*random.choice(HARD_PLACES), random.uniform(0, 6.3), random.expovariate(1 / 20_000))
+
+
+@pytest.mark.parametrize(("res", "reach"), [(FINE_RES, 6_000), (COARSE_RES, 60_000), (COARSE_RES, 226_000)])
+def test_cells_within_never_miss_a_point(res: int, reach: int) -> None:
+    random = Random(res * reach)
+    for _ in range(120 * MANY):
+        centre = LatLon(*somewhere(random))
+        distance_m = reach * random.random() ** 2
+        cells = set(cells_within(centre, distance_m, res))
+        for _ in range(40):
+            away_m = distance_m * (1 - 1e-9) * random.choice((1.0, 1.0, random.random()))
+            lat, lon = destination(*centre, random.uniform(0, 6.3), away_m)
+            assert h3.latlng_to_cell(lat, lon, res) in cells, (centre, distance_m, lat, lon)
+
+
+def test_cells_within_name_few_too_many() -> None:
+    """Conservative, not careless: a few rings whole, beyond them only what lies within the distance and a cell's reach."""
+    random = Random(1)
+    for _ in range(50):
+        centre, distance_m = LatLon(*somewhere(random)), random.uniform(6_000, 30_000)
+        assert len(cells_within(centre, distance_m / 6, FINE_RES)) <= 127
+        for cell in cells_within(centre, distance_m, FINE_RES):
+            assert haversine_m(*centre, *h3.cell_to_latlng(cell)) <= distance_m + reach_m(FINE_RES) + 1e-6
+
+
+@pytest.mark.parametrize("res", range(4, 11))
+def test_the_bounds_of_distortion_hold(res: int) -> None:
+    """No cell reaches further than _MAX_REACH edges, no neighbours' centres are closer than _MIN_SPACING edges.
+
+    The extremes are next to the pentagons and where the icosahedron's faces meet: all pentagons' surroundings are looked
+    at, and a sample of the rest."""
+    random = Random(res)
+    cells = {cell for pentagon in h3.get_pentagons(res) for cell in h3.grid_disk(pentagon, 3)}
+    cells |= {h3.latlng_to_cell(*anywhere(random), res) for _ in range(1500 * MANY)}
+    for cell in cells:
+        centre = h3.cell_to_latlng(cell)
+        assert max(haversine_m(*centre, *corner) for corner in h3.cell_to_boundary(cell)) <= _MAX_REACH * _EDGE_M[res]
+        neighbours = [n for n in h3.grid_disk(cell, 1) if n != cell]
+        nearest_m = min(haversine_m(*centre, *h3.cell_to_latlng(n)) for n in neighbours)
+        assert nearest_m >= _MIN_SPACING * _EDGE_M[res]
+
+
+@pytest.mark.parametrize("seed", range(20 * MANY))
+def test_buckets_hold_exactly_what_was_added_and_not_removed(seed: int) -> None:
+    random = Random(seed)
+    index, there = SpatialIndex(), {}
+    for row in range(200):
+        if there and random.random() < 0.4:
+            gone = random.choice(list(there))
+            index.remove(gone, LatLon(*there.pop(gone)))
+            continue
+        twin = random.random() < 0.3 and there
+        there[row] = random.choice(list(there.values())) if twin else somewhere(random)
+        lat, lon = (np.array([x]) for x in there[row])
+        index.add(np.array([row], np.int32), lat, lon, cells_of(lat, lon, FINE_RES))
+    for buckets, key_of in (
+        (index.fine, lambda at: h3.latlng_to_cell(*at, FINE_RES)),
+        (index.coarse, lambda at: h3.latlng_to_cell(*at, COARSE_RES)),
+    ):
+        expected: dict[int, set[int]] = {}
+        for row, at in there.items():
+            expected.setdefault(key_of(at), set()).add(row)
+        assert {key: set(bucket) for key, bucket in buckets.items()} == expected
+        assert sum(map(len, buckets.values())) == len(there)
+    for _ in range(20):
+        centre, distance_m = LatLon(*somewhere(random)), random.choice((100.0, 5_999.0, 6_001.0, 150_000.0))
+        near = {row for row, at in there.items() if haversine_m(*centre, *at) <= distance_m}
+        assert near <= set(index.within(centre, distance_m).tolist())
+    for row, at in there.items():
+        index.remove(row, LatLon(*at))
+    assert (index.fine, index.coarse, index.tiles) == ({}, {}, {})
+
+
+def test_a_block_of_tiles_gives_its_stations() -> None:
+    random = Random(7)
+    places = [destination(48.8566, 2.3522, random.uniform(0, 6.3), random.uniform(0, 60_000)) for _ in range(300)]
+    lat, lon = np.array(places).T
+    index = SpatialIndex()
+    index.add(np.arange(300, dtype=np.int32), lat, lon, cells_of(lat, lon, FINE_RES))
+    at = mercator(48.8566, 2.3522, BUCKET_ZOOM)
+    for width, height in ((1, 1), (2, 1), (1, 3), (5, 4)):
+        block = {(at.x + i, at.y + j) for i in range(width) for j in range(height)}
+        expected = {row for row, place in enumerate(places) if mercator(*place, BUCKET_ZOOM)[:2] in block}
+        found = index.in_tiles(at.x, at.y, width, height).tolist()
+        assert sorted(found) == sorted(expected)
+
+
+def test_nothing_is_nowhere() -> None:
+    index = SpatialIndex()
+    assert len(index.within(LatLon(0.0, 0.0), 100_000.0)) == len(index.in_tiles(0, 0, 3, 3)) == 0
