@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
 
 from aiohttp import web
 
@@ -112,7 +111,9 @@ async def work(role: Role, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     base_url = role.settings.public_url or f"http://{host}:{port}"
     worker = build(role.settings, role.metrics, base_url)
+    gc.disable()  # loading makes millions of objects that all stay: walking them again and again doubles its time
     await worker.replica.start()
+    settling = asyncio.create_task(settle(worker))
     fallback = asyncio.create_task(stand_in(worker.replica, role.settings.database_url or ""))
     runner = web.AppRunner(
         worker.application,
@@ -124,27 +125,22 @@ async def work(role: Role, listener: socket.socket) -> None:
     )
     await runner.setup()
     try:
-        await _until(lambda: worker.replica.ready, LOAD_S)
-        settle(worker)
+        await asyncio.wait([settling], timeout=LOAD_S)
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
         role.ready(f"{host}:{port}")
         # For ever; a worker whose world would stand still ends, and its parent starts another.
         await watch([asyncio.create_task(worker.replica.watch()), fallback])
     finally:
         fallback.cancel()
+        settling.cancel()
         await runner.cleanup()
         await worker.replica.stop()
 
 
-async def _until(condition: Callable[[], bool], seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not condition() and loop.time() < deadline:  # noqa: ASYNC110 (the world says it by a property)
+async def settle(worker: Worker) -> None:
+    """Once the world is loaded: sums it up, and keeps the collector from walking the long-lived heap ever again."""
+    while not worker.replica.ready:  # noqa: ASYNC110 (the replica says it by a property)
         await asyncio.sleep(0.02)
-
-
-def settle(worker: Worker) -> None:
-    """The long-lived heap is in place: sum up the world, and keep the collector from walking it ever again."""
     worker.tiles.warm(worker.replica.now_ms())
     gc.freeze()
     gc.enable()
