@@ -26,6 +26,7 @@ TOUCH = Script("touch")
 
 ABSENT = -1  # the shard's cache is not there: only a rebuild helps
 LOG_BYTES = 16 << 20  # a shard's stream: two minutes at 20,000 updates/s over 16 shards are 6 MB
+STOCK_PIECES = 32  # that a log found by a new relay is thought of
 SEEN_ENTRIES = 4096  # a shard's side stream: at most one entry every 50 ms, so more than three minutes
 
 
@@ -63,7 +64,13 @@ class ShardWriter:
         if n is None:
             return None
         self._bytes = int(await self._cache.call("MEMORY", "USAGE", self.keys.log, "SAMPLES", 5) or 0)
-        self._entries = deque([(int(n), self._bytes)])
+        oldest = await self._cache.call("XRANGE", self.keys.log, "-", "+", "COUNT", 1)
+        first = int(oldest[0][0].partition(b"-")[0]) if oldest else int(n)
+        # As if all entries were alike: trimmed piece by piece, so that readers a little behind find what they need.
+        self._entries = deque(
+            (first + (int(n) - first) * k // STOCK_PIECES, self._bytes // STOCK_PIECES)
+            for k in range(1, STOCK_PIECES + 1)
+        )
         return int(n)
 
     async def apply(self, batch: Batch) -> int:

@@ -295,7 +295,8 @@ class World:
             e.live[part] = False
             self._holes.setdefault(slots, []).append(first)
             self._row_by_num[num] = -1
-            del self._row_by_key[self.keys[row]]
+            if self._row_by_key.get(self.keys[row]) == row:  # else another num has its key: another lineage of the database
+                del self._row_by_key[self.keys[row]]
             s.shown[row] = False
             self.docs[row] = b""
             self._free_rows.append(row)

@@ -17,6 +17,7 @@ from geo.point import Box, CoordinateError, LatLon
 from mapsvc.problems import Fault, Problem
 
 MAX_QUERY = 8192  # characters
+MAX_FIELDS = 40
 MAX_WORDS = 50  # alternatives in one comma list
 MAX_IDS = 100
 NEARBY_LIMIT, MAX_NEARBY_LIMIT = 20, 1000
@@ -56,9 +57,11 @@ class Params:
         if len(query) > MAX_QUERY:
             raise Problem("The query is too long.", [Fault("", f"at most {MAX_QUERY} characters")])
         try:
-            pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=40)
-        except (ValueError, UnicodeDecodeError) as error:
-            raise Problem("The query cannot be read.", [Fault("", "name=value pairs in UTF-8, joined by &")]) from error
+            query.encode()  # a raw byte of a request line comes as a lone surrogate, and nothing could repeat it
+            pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+        except ValueError as error:
+            allowed = f"at most {MAX_FIELDS} name=value pairs in UTF-8, joined by &"
+            raise Problem("The query cannot be read.", [Fault("", allowed)]) from error
         for name, value in pairs:
             if name in self._values:
                 self._fault(name, "given once")

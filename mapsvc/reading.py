@@ -46,7 +46,7 @@ class Reader:
             web.get("/v1/stations", self.stations),
             web.get("/v1/stations/{id}", self.station),
             web.get("/v1/tiles/stations.json", self.tilejson),
-            web.get(r"/v1/tiles/stations/{z:\d{1,2}}/{x:\d{1,9}}/{y:\d{1,9}}.mvt", self.tile),
+            web.get(r"/v1/tiles/stations/{z:[0-9]{1,2}}/{x:[0-9]{1,9}}/{y:[0-9]{1,9}}.mvt", self.tile),
         ]
 
     async def nearby(self, request: web.Request) -> web.Response:

@@ -42,22 +42,17 @@ def accepts_gzip(request: web.Request) -> bool:
     header = request.headers.get("Accept-Encoding", "")
     if not header:
         return False
-    quality: dict[str, str] = {}
-    for item in header.lower().split(","):
-        name, _, parameter = item.partition(";")
-        quality[name.strip()] = parameter.strip().replace(" ", "")
-    wanted = quality.get("gzip", quality.get("*"))
-    return wanted is not None and wanted not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    accepted: dict[str, bool] = {}
+    for item in header.lower().replace(" ", "").split(","):
+        name, *parameters = item.split(";")
+        accepted[name] = not any(one in ("q=0", "q=0.0", "q=0.00", "q=0.000") for one in parameters)
+    return accepted.get("gzip", accepted.get("*", False))
 
 
 def matches(request: web.Request, etag: str) -> bool:
     """If-None-Match by weak comparison (RFC 9110 13.1.2)."""
-    header = request.headers.get("If-None-Match")
-    if header is None:
-        return False
-    if header.strip() == "*":
-        return True
-    return etag in (tag.strip().removeprefix("W/") for tag in header.split(","))
+    tags = [tag.strip() for line in request.headers.getall("If-None-Match", ()) for tag in line.split(",")]
+    return tags == ["*"] or etag in (tag.removeprefix("W/") for tag in tags)
 
 
 def of_tile(request: web.Request, tile: Published, cache_control: str) -> web.Response:

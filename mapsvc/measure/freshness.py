@@ -112,6 +112,8 @@ async def measure(database_url: str, url: str, rate: float, seconds: float, impo
     deadline = time.monotonic() + seconds
     await asyncio.gather(*(_probe_for(url, key, probes[i::4], deadline, nearby, tile, ack, i) for i in range(4)))
     told = [(await child.communicate())[0].decode().strip() for child in children]
+    if any(child.returncode for child in children):
+        raise SystemExit("mapsvc: the load beside the measurement failed; see above")
     result: dict[str, object] = {"nearby_ms": nearby.row(), "tile_ms": tile.row(), "ack_ms": ack.row()}
     if rate:
         result["producer"] = json.loads(told[0].splitlines()[-1])
@@ -121,7 +123,7 @@ async def measure(database_url: str, url: str, rate: float, seconds: float, impo
 
 async def _child(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mapsvc", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        sys.executable, "-m", "mapsvc", *arguments, stdout=asyncio.subprocess.PIPE
     )
 
 

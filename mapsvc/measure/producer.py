@@ -104,12 +104,16 @@ async def _post(
         for t in part
     ]
     began = time.monotonic()
-    async with session.post(
-        f"{url}/v1/status", data=orjson.dumps(updates), headers={"Authorization": f"Bearer {key}"}
-    ) as answer:
-        body = await answer.read()
-        if answer.status != 200:
-            outcomes[f"http_{answer.status}"] += len(part)
-            return
+    try:
+        async with session.post(
+            f"{url}/v1/status", data=orjson.dumps(updates), headers={"Authorization": f"Bearer {key}"}
+        ) as answer:
+            body = await answer.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        outcomes[type(error).__name__] += len(part)
+        return
+    if answer.status != 200:
+        outcomes[f"http_{answer.status}"] += len(part)
+        return
     waits.append(time.monotonic() - began)
     outcomes.update(item["outcome"] for item in orjson.loads(body)["outcomes"])

@@ -171,9 +171,9 @@ async def test_the_log_is_bounded_in_bytes(shard: Shard, monkeypatch: pytest.Mon
     assert 100 < len(entries) < 1000  # XTRIM drops whole nodes of a hundred
     successor = shard.writer()
     await successor.head()  # takes stock of what is there
-    for n in range(1500, 1700):
+    for n in range(1500, 2000):
         await successor.apply(change(n, n))
-    assert len(await shard.log()) < 1000
+        assert 100 < len(await shard.log()) < 1000  # no reader that is a little behind loses its place
 
 
 async def test_seen_at_moves_forward_only_and_creates_nothing(shard: Shard) -> None:

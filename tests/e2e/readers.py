@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 
 from geo.tilemath import pixels
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Point, Stack
 
 PAUSE_S = 0.01
 
@@ -19,11 +20,13 @@ PAUSE_S = 0.01
 class Readers:
     """`async with Readers(stack) as readers`: at the end every answer must have been 200."""
 
-    def __init__(self, stack: Stack, readers: int = 3, *, seed: int = 1) -> None:
+    def __init__(self, stack: Stack, readers: int = 3, *, evses: Sequence[Point] = (), seed: int = 1) -> None:
+        """`evses`: whose stations are asked for; all of them by default."""
         self.answers: Counter[str] = Counter()
         self.bad: list[str] = []
         self._stack = stack
         self._readers = readers
+        self._evses = evses or stack.evses
         self._seed = seed
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -43,7 +46,7 @@ class Readers:
 
     async def _read(self, draw: random.Random) -> None:
         while True:
-            evse = draw.choice(self._stack.evses)
+            evse = draw.choice(self._evses)
             at = pixels([48.8], [2.2 + draw.random() / 10], 13)
             path = draw.choice(
                 (

@@ -28,7 +28,7 @@ import aiohttp
 import asyncpg
 from multidict import CIMultiDictProxy
 
-from geo.station import Connector, Evse, Located, Station
+from geo.station import Connector, Evse, Located, Station, station_key
 from mapsvc import access, spawn
 from mapsvc.door import Door
 from mapsvc.settings import Settings
@@ -212,6 +212,31 @@ class Stack:
         finally:
             await connection.close()
         return [evse for evse in self.evses if evse.party == party]
+
+    async def put(self, located: Sequence[Located]) -> None:
+        """Station documents through the door, as an import does."""
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            await Door(OneByOne(connection)).put(located)
+        finally:
+            await connection.close()
+
+    async def remove(self, evses: Sequence[Point]) -> None:
+        """The stations of these EVSEs."""
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            await Door(OneByOne(connection)).remove([station_key(e.party, e.location_id) for e in evses])
+        finally:
+            await connection.close()
+
+    async def command(self, *words: str) -> int:
+        """The exit code of one of our own commands."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "mapsvc", *words, cwd=ROOT, env=self.environment("command"),
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        async with asyncio.timeout(120):
+            return await process.wait()
 
     # -- HTTP ---------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -18,7 +17,7 @@ from mapsvc.engines import RedisEngine
 from tests.e2e.compare import assert_all_equal, session_with
 from tests.e2e.ledger import Ledger
 from tests.e2e.readers import Readers
-from tests.e2e.stack import ROOT, TORTURE, Stack, eventually
+from tests.e2e.stack import TORTURE, Stack, eventually
 
 ROUNDS = 10 if TORTURE else 1
 BACK_S = 30.0
@@ -138,7 +137,7 @@ async def test_a_rebuild_on_demand_under_load_shows_nobody_anything_older(stack:
         await ledger.wait_for(100, 60)
         watching = [asyncio.create_task(watch(pid)) for pid in stack.workers()]
         for _ in range(3):
-            assert await command(stack, "rebuild-cache") == 0
+            assert await stack.command("rebuild-cache") == 0
             await ledger.wait_for(50, BACK_S)
         for task in watching:
             assert not task.done()
@@ -161,7 +160,7 @@ async def test_verify_tells_equal_from_different(stack: Stack) -> None:
     await stack.fill(20)
     await stack.start("relay")
     await eventually(lambda: _rebuilds(stack, 1), BACK_S)
-    assert await command(stack, "verify") == 0
+    assert await stack.command("verify") == 0
     cache = Cache(stack.redis_url)
     try:
         epoch = int(await cache.call("HGET", CONTROL, "epoch"))
@@ -170,16 +169,7 @@ async def test_verify_tells_equal_from_different(stack: Stack) -> None:
             for cell in await cache.call("SMEMBERS", keys.cells):
                 fields = await cache.call("HKEYS", keys.evses(cell.decode()))
                 await cache.call("HDEL", keys.evses(cell.decode()), fields[0])
-                assert await command(stack, "verify") == 1
+                assert await stack.command("verify") == 1
                 return
     finally:
         await cache.close()
-
-
-async def command(stack: Stack, *words: str) -> int:
-    """The exit code of one of our own commands."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mapsvc", *words, cwd=ROOT, env=stack.environment("command"),
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    return await asyncio.wait_for(process.wait(), 60)

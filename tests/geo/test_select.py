@@ -17,7 +17,6 @@ from tests.geo.worlds import (
     HOURS,
     OPERATORS,
     PARTIES,
-    PLUGS,
     POWERS,
     SLOTS,
     START_MS,
@@ -26,6 +25,7 @@ from tests.geo.worlds import (
     make_station,
     packed,
     record,
+    some_plugs,
 )  # fmt: skip
 
 
@@ -34,10 +34,7 @@ def some_world(random: Random, count: int) -> tuple[World, ModelWorld]:
     told, states = [], []
     for num in range(1, count + 1):
         slots = random.choice(SLOTS)
-        evses = [
-            make_evse(s, random.choices([(p, kw) for p in PLUGS for kw in POWERS], k=random.randint(0, 3)))
-            for s in slots
-        ]
+        evses = [make_evse(s, some_plugs(random)) for s in slots]
         told.append(
             Told(num, 1, make_station(
                 num, 48 + random.random(), 2 + random.random(), evses, operator=random.choice(OPERATORS) or None,

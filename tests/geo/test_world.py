@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from geo.columns import Rows
 from geo.filters import ANY_CONNECTOR, NO_FILTER, Filter
 from geo.point import Floats, LatLon
-from geo.station import AVAILABILITY
+from geo.station import AVAILABILITY, Status
+from geo.world import World
 from tests.geo.comparing import assert_nearby, assert_selected
-from tests.geo.model_world import CLASSES
-from tests.geo.worlds import WorldMachine, examples, filters, queries
+from tests.geo.model_world import CLASSES, State, Told, shard_of
+from tests.geo.worlds import (
+    START_MS,
+    WorldMachine,
+    examples,
+    filters,
+    make_evse,
+    make_station,
+    packed,
+    party_of,
+    queries,
+    record,
+)  # fmt: skip
 
 # Their covers are there when stations come, go and move.
 ASKED_ALL_THE_TIME = (LatLon(48.8569, 2.3525), LatLon(-16.5, 179.9999))
 
 
-class Told:
+class Listener:
     """An observer that keeps what the world looked like to those who only listen."""
 
     def __init__(self, machine: Holds) -> None:
@@ -46,7 +59,7 @@ class Told:
 class Holds(WorldMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.told = Told(self)
+        self.told = Listener(self)
         self.world.observe(self.told)
 
     def look(self, row: int) -> tuple[object, ...]:
@@ -103,3 +116,129 @@ class Holds(WorldMachine):
 
 TestWorld = Holds.TestCase
 TestWorld.settings = examples(40)
+
+
+# -- one by one -------------------------------------------------------------------------------------------------------
+
+HERE = (48.8566, 2.3522)
+T = START_MS
+
+
+def world_of(*states: State, slots: int = 1, num: int = 1) -> World:
+    world = World()
+    station = make_station(num, *HERE, [make_evse(slot) for slot in range(slots)])
+    world.put([record(Told(num, 1, station))], packed(states), T)
+    return world
+
+
+def shown(world: World, num: int = 1) -> list[tuple[int, str, int | None]]:
+    """(slot, status, seen_ms) of every EVSE."""
+    (row,) = world.rows_of_nums(np.array([num])).tolist()
+    return [(state.slot, state.status.name, state.seen_ms) for state in world.evse_states(row)]
+
+
+def confirm(world: World, *seen: tuple[int, int, int]) -> None:
+    nums, slots, ms = np.array(seen, np.int64).T
+    world.confirm(nums, slots, ms, T)
+
+
+def test_a_confirmation_that_overtakes_its_status_is_not_lost() -> None:
+    """The side stream is not in step with the log: the seen_ms of the status that follows is the older one."""
+    world = world_of(State(1, 0, 2, Status.AVAILABLE, T, T))
+    confirm(world, (1, 0, T + 9000))
+    world.put_states(packed([State(1, 0, 3, Status.CHARGING, T + 5000, T + 5000)]), T)
+    assert shown(world) == [(0, "CHARGING", T + 9000)]
+
+
+def test_an_evse_that_starts_anew_has_not_been_seen() -> None:
+    world = world_of(State(1, 0, 2, Status.AVAILABLE, T, T))
+    world.put_states(packed([State(1, 0, 3, Status.UNKNOWN, 0, 0)]), T)
+    assert shown(world) == [(0, "UNKNOWN", None)]
+    confirm(world, (1, 0, T + 9000))
+    assert shown(world) == [(0, "UNKNOWN", None)]
+
+
+def test_a_second_reading_of_the_same_state_brings_the_confirmations_that_were_missed() -> None:
+    world = world_of(State(1, 0, 2, Status.AVAILABLE, T, T))
+    world.put_states(packed([State(1, 0, 2, Status.AVAILABLE, T, T + 7000)]), T)
+    assert shown(world) == [(0, "AVAILABLE", T + 7000)]
+    world.put_states(packed([State(1, 0, 2, Status.AVAILABLE, T, T + 6000)]), T)
+    assert shown(world) == [(0, "AVAILABLE", T + 7000)]
+
+
+def test_of_several_states_and_confirmations_in_one_batch_the_last_counts_in_any_order() -> None:
+    states = [State(1, 0, n, Status(n % 3 + 1), T + n, T + n) for n in range(2, 9)]
+    for batch in (states, states[::-1], [*states[3:], *states[:3]]):
+        world = world_of(*batch)
+        assert shown(world) == [(0, Status(8 % 3 + 1).name, T + 8)]
+        confirm(world, (1, 0, T + 70), (1, 0, T + 90), (1, 0, T + 80))
+        assert shown(world)[0][2] == T + 90
+
+
+def test_what_a_complete_reading_did_not_hold_does_not_come_back_from_an_old_entry() -> None:
+    world = world_of(State(1, 0, 2, Status.AVAILABLE, T, T))
+    station = make_station(1, *HERE, [make_evse(0)])
+    world.keep_only(shard_of(station), set(), 5)
+    world.put([record(Told(1, 5, station))], packed([]), T)
+    assert world.station_count == 0
+    world.put([record(Told(1, 6, station))], packed([]), T)
+    assert world.station_count == 1
+    world.keep_only(shard_of(station), set(), 5)  # a reading as of 5 says nothing about what is newer
+    world.keep_only((shard_of(station) + 1) % 16, set(), 9)
+    assert world.station_count == 1
+
+
+def test_another_lineage_counts_though_its_numbers_are_lower() -> None:
+    world = world_of(State(1, 0, 20, Status.AVAILABLE, T, T + 5000))
+    station = make_station(1, 10.0, 20.0, [make_evse(0)])
+    world.forget_versions(world.rows_of_shard(shard_of(station)))
+    world.put([record(Told(1, 1, station))], packed([State(1, 0, 1, Status.CHARGING, T, T + 1)]), T)
+    assert shown(world) == [(0, "CHARGING", T + 1)]
+    assert world.stations.lat[world.shown_rows()].tolist() == [10.0]
+
+
+def test_a_station_that_has_another_num_in_another_lineage_is_found_by_its_key() -> None:
+    """The new one comes before the reading that drops the old one is complete."""
+    world = world_of()
+    station = make_station(1, *HERE, [make_evse(0)])
+    world.put([record(Told(77, 1, station))], packed([]), T)
+    world.keep_only(shard_of(station), {77}, 9)
+    assert world.find(station.key) == int(world.rows_of_nums(np.array([77]))[0])
+    world.keep_only(shard_of(station), set(), 9)
+    assert world.find(station.key) is None
+
+
+def test_what_is_not_there_is_ignored() -> None:
+    world = world_of(State(1, 0, 2, Status.AVAILABLE, T, T), State(1, 1, 2, Status.AVAILABLE, T, T))
+    strangers = [
+        State(2, 0, 9, 1, T, T),
+        State(1, 1, 9, 1, T, T),
+        State(1 << 40, 0, 9, 1, T, T),
+        State(1, 65535, 9, 1, T, T),
+    ]
+    world.put_states(packed(strangers), T)
+    confirm(world, (2, 0, T + 1), (1, 1, T + 1), (1 << 40, 0, T + 1))
+    world.put([], packed([]), T)
+    world.put_states(packed([]), T)
+    assert shown(world) == [(0, "AVAILABLE", T)]
+    assert world.find("nobody~x") is None
+    assert world.rows_of_nums(np.array([1, 2, 1 << 40])).tolist() == [0, -1, -1]
+
+
+def test_a_world_grows_beyond_its_first_tables_and_reuses_what_is_left_behind() -> None:
+    world, count = World(), 3000
+    told = [
+        Told(num, 1, make_station(num, num / 100, 3.0, [make_evse(s) for s in range(num % 4)]))
+        for num in range(1, count)
+    ]
+    states = [State(t.num, e.slot, 2, Status.AVAILABLE, T, T) for t in told if t.station for e in t.station.evses]
+    world.put([record(t) for t in told], packed(states), T)
+    rows, evses = world.stations.size, world.evses.size
+    for n in range(2, 6):
+        world.put([record(t._replace(n=n)) for t in told], packed([]), T)
+    assert (world.station_count, world.stations.size, world.evses.size) == (count - 1, rows, evses)
+    free = {int(world.stations.num[row]): int(world.stations.counts[row, 1]) for row in world.shown_rows()}
+    assert all(free[num] == num % 4 for num in range(1, count))
+    assert world.rows_by_num(100, 103).tolist() == [
+        world.find(f"{party_of(num)}~l{num}".casefold()) for num in (100, 101, 102)
+    ]

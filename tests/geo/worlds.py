@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from random import Random
 from typing import Any
 
 import h3.api.basic_int as h3
@@ -74,6 +75,10 @@ def make_station(num: int, lat: float, lon: float, evses: Sequence[Evse] = (), *
 def make_evse(slot: int, plugs: Iterable[tuple[str, float | None]] = (("IEC_62196_T2", 22.1),)) -> Evse:
     connectors = [Connector(id=str(i), standard=name, power_kw=kw) for i, (name, kw) in enumerate(plugs)]
     return Evse(uid=f"E{slot}", slot=slot, connectors=tuple(connectors))
+
+
+def some_plugs(random: Random) -> list[tuple[str, float | None]]:
+    return random.choices([(name, kw) for name in PLUGS for kw in POWERS], k=random.randint(0, 3))
 
 
 plugs = st.lists(st.tuples(st.sampled_from(PLUGS), st.sampled_from(POWERS)), max_size=2)

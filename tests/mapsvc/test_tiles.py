@@ -15,8 +15,9 @@ from geo.filters import NO_FILTER, Filter
 from geo.record import States, StationRecord, tombstone
 from geo.station import Status
 from geo.tilemath import Tile
-from geo.world import World
+from geo.world import PartyClock, World
 from mapsvc.tiles import AGGREGATE_EVERY_MS, MIN_STATION_ZOOM, STATION_EVERY_MS, Published, Tiles
+from tests.geo.history import History, at_once, in_order, torn_snapshot_and_replay
 from tests.geo.model_world import CLASSES, Feature, State, Told, mercator
 from tests.geo.worlds import (
     START_MS,
@@ -85,7 +86,7 @@ class Etags:
 
 
 @pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles without the pause between two publications, so that every change can be looked at."""
     monkeypatch.setattr(mapsvc.tiles, "STATION_EVERY_MS", 0)
     monkeypatch.setattr(mapsvc.tiles, "AGGREGATE_EVERY_MS", 0)
@@ -127,7 +128,7 @@ class PatchedIsFresh(WorldMachine):
             assert totals == self.model.totals(wanted)
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("without_pauses")
 class TestPatchedIsFresh(PatchedIsFresh.TestCase):  # type: ignore[name-defined,misc]
     settings = examples(25)
 
@@ -168,6 +169,37 @@ def test_what_is_sent_was_true_less_than_its_pause_ago(seed: int) -> None:
             every_ms = STATION_EVERY_MS if tile.z >= MIN_STATION_ZOOM else AGGREGATE_EVERY_MS
             recent = [body for at_ms, body in truth[tile, wanted] if now_ms - at_ms < every_ms]
             assert tiles.get(tile, wanted, now_ms).body in recent
+
+
+@pytest.mark.parametrize("seed", range(300 if TORTURE else 25))
+def test_workers_that_learnt_it_otherwise_send_the_same_bytes(seed: int) -> None:
+    """Two workers and a restart: equal ETag ⇔ equal bytes, and these are equal, though one was there from the beginning,
+    one read torn snapshots and repeated streams, and one started when all was over."""
+    random = Random(seed)
+    places = [(PARIS[0] + random.gauss(0, 0.1), PARIS[1] + random.gauss(0, 0.1)) for _ in range(6)]
+    history = History(random, places, 150)
+    worlds = [World(), World(), World()]
+    workers = [Tiles(world) for world in worlds[:2]]  # from the beginning; the third sees the end only
+    clocks = {"FR*XYZ": PartyClock(600, START_MS + 300_000), "irve": PartyClock(None)}
+    for world in worlds:
+        world.set_parties(clocks, START_MS)
+    in_order(history, worlds[0], record)
+    torn_snapshot_and_replay(history, worlds[1], record, random)
+    at_once(history, worlds[2], record, random)
+    workers.append(Tiles(worlds[2]))
+    told = [{w.keys[row]: w.evse_states(row) for row in w.shown_rows().tolist()} for w in worlds]
+    assert told[0] == told[1] == told[2]
+    etags = Etags()
+    asked = [(Tile(z, *mercator(*place, z)[:2]), wanted) for z in (0, 5, 9, 11, 14) for place in places[:3]
+             for wanted in (NO_FILTER, random.choice(USEFUL))]  # fmt: skip
+    for later_ms in (0, 400_000, 599_999, 899_999, 10_000_000):
+        now_ms = history.now_ms + later_ms
+        for world in worlds:
+            world.advance(now_ms)
+        for tile, wanted in asked:
+            sent = [worker.get(tile, wanted, now_ms) for worker in workers]
+            assert sent[0] == sent[1] == sent[2]
+            etags.note(sent[0])
 
 
 # -- one by one -------------------------------------------------------------------------------------------------------
