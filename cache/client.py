@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ import redis.asyncio as aioredis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError, NoScriptError, RedisError, TimeoutError
+from redis.exceptions import ConnectionError, NoScriptError, RedisClusterException, RedisError, TimeoutError
 
 from geo.station import SHARDS
 
@@ -23,6 +23,7 @@ CLUSTER_SCHEME = "redis+cluster://"
 CONNECT_TIMEOUT_S = 2.0
 
 Argument = str | bytes | int
+StreamReply = tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]  # name, entries (id, fields)
 
 UNREACHABLE = (ConnectionError, TimeoutError, OSError)
 __all__ = ["UNREACHABLE", "Cache", "RedisError", "Script", "read_groups"]
@@ -74,22 +75,35 @@ class Cache:
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """EVALSHA, loading the script where it is not known."""
         try:
-            return await self.client.evalsha(script.sha, len(keys), *keys, *args)
+            return await _told(self.client.evalsha(script.sha, len(keys), *keys, *args))
         except NoScriptError:
-            return await self.client.eval(script.text, len(keys), *keys, *args)
+            return await _told(self.client.eval(script.text, len(keys), *keys, *args))
 
     async def pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
         """Sends many commands at once. Their keys may belong to one shard only, so that one node answers."""
         pipe = self.client.pipeline(transaction=False) if not self.is_cluster else self.client.pipeline()
         for command in commands:
             pipe.execute_command(*command)
-        return cast(list[Any], await pipe.execute())
+        return cast(list[Any], await _told(pipe.execute()))
 
     async def call(self, *command: Argument) -> Any:
-        return await cast(Awaitable[Any], self.client.execute_command(*command))
+        return await _told(self.client.execute_command(*command))
+
+    async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> list[StreamReply]:
+        """XREAD: what came after these ids, of one shard's streams if this is a Cluster."""
+        return await _told(self.client.xread(streams, count=count, block=block_ms)) or []
 
     async def close(self) -> None:
         await self.client.aclose()
+
+
+async def _told(reply: Awaitable[Any]) -> Any:
+    """The reply. redis-py's Cluster client, used by several tasks, may close a connection that another one is opening, and
+    has errors of its own for nodes that are away: to us both mean that Redis was not reached."""
+    try:
+        return await reply
+    except (AttributeError, RedisClusterException) as error:
+        raise ConnectionError(f"cluster: {type(error).__name__}") from error
 
 
 def read_groups(cache: Cache) -> list[list[int]]:

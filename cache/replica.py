@@ -82,6 +82,7 @@ class Replica:
         self.epoch = -1
         self.gaps = 0
         self.applied_rows = 0
+        self.lag_ms = 0  # from the last applied batch's commit (database clock) to its application here
         self.positions = [ShardPosition() for _ in range(SHARDS)]
         self._cache = Cache(url)
         self._reader = Cache(url, timeout_s=BLOCK_MS / 1000 + 5)
@@ -234,7 +235,7 @@ class Replica:
     async def _tail(self, shards: list[int]) -> None:
         """One blocking read of the streams of these shards, and what came applied."""
         epoch = self.epoch
-        streams: dict[str | bytes, str] = {}
+        streams: dict[str, str] = {}
         by_name: dict[bytes, tuple[int, bool]] = {}
         for shard in shards:
             position, keys = self.positions[shard], ShardKeys(shard, epoch)
@@ -244,9 +245,9 @@ class Replica:
             streams[seen_key(shard)] = position.seen_id
             by_name[seen_key(shard).encode()] = (shard, True)
         waiting = any(self.positions[s].stale for s in shards)
-        reply = await self._reader.client.xread(streams, count=ENTRIES, block=100 if waiting else BLOCK_MS)
+        reply = await self._reader.read(streams, ENTRIES, 100 if waiting else BLOCK_MS)
         behind: set[int] = set()
-        for name, entries in reply or ():
+        for name, entries in reply:
             shard, side = by_name[name]
             if side:
                 self._take_side(shard, entries, behind=shard in behind)
@@ -274,6 +275,7 @@ class Replica:
                 self.world.put_states(states, now_ms)
             self.applied_rows += last - position.n
             position.n = last
+            self.lag_ms = max(0, now_ms - int(fields.get(b"at", now_ms)))
 
     def _take_side(self, shard: int, entries: list[tuple[bytes, dict[bytes, bytes]]], *, behind: bool) -> None:
         """`behind`: the same read left entries of the log for the next one, so beats may well know of more."""

@@ -59,7 +59,8 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
         "mapsvc_replica_epoch": lambda: float(replica.epoch),
         "mapsvc_replica_gaps_total": lambda: float(replica.gaps),
         "mapsvc_replica_applied_rows_total": lambda: float(replica.applied_rows),
-        "mapsvc_replica_lag_seconds": lambda: health.data_age_s() or 0.0,
+        "mapsvc_replica_lag_seconds": lambda: replica.lag_ms / 1000,
+        "mapsvc_data_age_seconds": lambda: health.data_age_s() or 0.0,
         "mapsvc_tile_cache_bytes": lambda: float(tiles.cached_bytes),
     }.items():
         metrics.gauge(name, read)

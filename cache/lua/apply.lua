@@ -33,7 +33,7 @@ while i <= #ARGV do
     i = i + 3
   end
 end
-redis.call('XADD', KEYS[2], ARGV[2] .. '-0', 'from', ARGV[1], 's', ARGV[4], 't', ARGV[5])
+redis.call('XADD', KEYS[2], ARGV[2] .. '-0', 'from', ARGV[1], 'at', ARGV[3], 's', ARGV[4], 't', ARGV[5])
 if ARGV[6] ~= '0' then
   redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[6] .. '-0')
 end

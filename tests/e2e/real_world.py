@@ -33,6 +33,8 @@ from tests.mapsvc.importers.data_tables import PARTIES, feeds, register
 
 T = TypeVar("T")
 
+pytest.register_assert_rewrite("tests.e2e.real_world_checks")  # a failed comparison is to say what differs
+
 CONNECTIONS = 4  # kept ones: the kernel spreads them over both workers
 CHECKS = 3  # at most, of one answer
 PATIENCE_S = 30.0  # for a change to show, on a machine that others use too

@@ -253,9 +253,13 @@ class Stack:
     def auth(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
 
+    @staticmethod
+    def clock_ms() -> int:
+        return time.time_ns() // 1_000_000
+
     def now_ms(self) -> int:
         """The time, but never the same twice: keys of updates."""
-        self._last_ms = max(self._last_ms + 1, time.time_ns() // 1_000_000)
+        self._last_ms = max(self._last_ms + 1, self.clock_ms())
         return self._last_ms
 
     def update(self, evse: Point, status: str, ts_ms: int | None = None) -> dict[str, Any]:

@@ -188,15 +188,16 @@ class Worker:
 
 def in_order(history: History, world: World, record: Records) -> None:
     """The worker that was there from the beginning."""
-    _follow(history, Worker(history, world, record), 0, Random(0), most=1, jitter=False)
+    _follow(history, Worker(history, world, record), 0, Random(0), end=history.n, most=1, jitter=False)
 
 
 def torn_snapshot_and_replay(history: History, world: World, record: Records, random: Random) -> None:
     """A worker that joined on the way: cells read one by one while the world went on, then the stream from before, in
-    batches of its own, some of it twice; a gap and a second reading into the same world."""
+    batches of its own, some of it twice; then perhaps a gap and another reading into the same world."""
     worker = Worker(history, world, record)
-    for _ in range(random.choice((1, 2))):
-        head = random.randint(0, history.n)
+    heads = sorted(random.randint(0, history.n) for _ in range(random.choice((1, 2, 3))))
+    for head, gap in zip(heads, [*heads[1:], None], strict=True):
+        end = history.n if gap is None else random.randint(head, gap)
         found: dict[int, set[int]] = {shard: set() for shard in range(16)}
         for num in random.sample(range(1, 10), 9):
             read = history.snapshots[random.randint(head, min(history.n, head + 12))].get(num)
@@ -204,7 +205,7 @@ def torn_snapshot_and_replay(history: History, world: World, record: Records, ra
                 worker.put([read[0]], read[1])
                 found[shard_of(read[0].station)].add(num)
         worker.keep_only(found, head)
-        _follow(history, worker, max(0, head - random.choice((0, 3))), random, most=9, jitter=True)
+        _follow(history, worker, max(0, head - random.choice((0, 3))), random, end=end, most=9, jitter=True)
 
 
 def at_once(history: History, world: World, record: Records, random: Random) -> None:
@@ -216,18 +217,19 @@ def at_once(history: History, world: World, record: Records, random: Random) -> 
         worker.put([told for told, _ in part], [state for _, states in part for state in states])
 
 
-def _follow(history: History, worker: Worker, head: int, random: Random, *, most: int, jitter: bool) -> None:
-    """The stream after `head` and the whole side stream; with jitter, these two are not in step."""
+def _follow(history: History, worker: Worker, head: int, random: Random, *, end: int, most: int, jitter: bool) -> None:
+    """The stream after `head` up to `end`, and the side stream; with jitter, these two are not in step."""
     side = sorted(((_moment(one, head, random) if jitter else one.after), i) for i, one in enumerate(history.seen))
     sides = iter([(moment, history.seen[i]) for moment, i in side])
     waiting = next(sides, None)
-    for batch in _batches(history.entries[head:], random, most):
+    for batch in _batches(history.entries[head:end], random, most):
         while waiting is not None and waiting[0] < batch[0].n:
             worker.confirm([waiting[1]])
             waiting = next(sides, None)
         told = [entry.told for entry in batch if entry.told is not None]
         worker.put(told, [state for entry in batch for state in entry.states])
-    worker.confirm([waiting[1], *(one for _, one in sides)] if waiting is not None else [])
+    if waiting is not None and end == history.n:
+        worker.confirm([waiting[1], *(one for _, one in sides)])
 
 
 def _moment(one: Seen, head: int, random: Random) -> int:
