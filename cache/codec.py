@@ -66,14 +66,6 @@ def unpack_doc(doc: bytes) -> Station:
         raise CodecError("not a packed document") from error
 
 
-class PlugDoc(msgspec.Struct):
-    standard: str
-
-
-class EvseDoc(msgspec.Struct):
-    connectors: tuple[PlugDoc, ...] = ()
-
-
 class SummaryDoc(msgspec.Struct):
     """The fields of a document that a list shows; decoding only these takes a quarter of the time."""
 
@@ -81,7 +73,6 @@ class SummaryDoc(msgspec.Struct):
     location_id: str
     lat: float
     lon: float
-    evses: tuple[EvseDoc, ...] = ()
     name: str | None = None
     address: str | None = None
     city: str | None = None

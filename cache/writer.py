@@ -108,8 +108,8 @@ class ShardWriter:
             field = f"{num}.{int(state['slot'])}"
             operations += ("S", key_number(self.keys.evses(batch.cells[num])), field, state.tobytes())
         states = batch.states.tobytes()
-        if batch.stations:
-            states += np.concatenate([placed.states for placed in batch.stations]).tobytes()
+        # of stations that nobody may see, nothing but the number goes out
+        states += b"".join(placed.states.tobytes() for placed in batch.stations if not placed.record.removed)
         records = pack_records(pack_record(p.record) for p in batch.stations) if batch.stations else b""
         trim = self._trim_below(batch.last, len(states) + len(records) + 64)
         args = [batch.first, batch.last, batch.clock_ms, states, records, trim, *operations]
