@@ -19,8 +19,12 @@ async def watch(tasks: Iterable[asyncio.Task[Any]]) -> None:
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancels until all have ended. Once is not enough: until Python 3.12 asyncio.wait_for, through which redis-py sends
     every command, swallows a cancellation that arrives just as the command is sent (CPython issue 86296)."""
-    running = {task for task in tasks if not task.done()}
+    ended = list(tasks)
+    running = {task for task in ended if not task.done()}
     while running:
         for task in running:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=AGAIN_S)
+    for task in ended:
+        if not task.cancelled():
+            task.exception()  # looked at: whoever ends tasks knows why; asyncio need not complain that nobody did

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from mapsvc import logs
 from mapsvc.metrics import Metrics, serve_metrics
 from mapsvc.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class Role:
@@ -40,6 +44,7 @@ class Role:
         runner = await serve_metrics(self.metrics, self.settings.socket(self.name))
         task = asyncio.ensure_future(work(self))
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_left_behind)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
         try:
@@ -49,3 +54,12 @@ class Role:
         finally:
             await runner.cleanup()
         return 0
+
+
+def _left_behind(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A cut connection leaves futures of its driver behind that nobody waits for any more: worth a line, not an alarm."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and str(context.get("message", "")).endswith("was never retrieved"):
+        log.warning("a connection was cut", extra={"error": type(error).__name__})
+    else:
+        loop.default_exception_handler(context)

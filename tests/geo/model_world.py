@@ -1,6 +1,6 @@
 """The oracle of geo.world and of what is made of it: a dictionary of stations, plain loops, textbook formulas.
 
-Written independently of geo.*: from there come only the words (Station, Status, Filter), the numbers of the tile
+Written independently of geo.*: from there come only the words (Station, Status, EvseState, Filter), the numbers of the tile
 dictionary, and H3 by its own library. Slow and obvious on purpose.
 """
 
@@ -18,7 +18,8 @@ import h3.api.basic_int as h3
 
 from geo.filters import NO_FILTER, ConnectorFilter, Filter
 from geo.mvt import NUMBERS
-from geo.station import Connector, Evse, Station
+from geo.station import Connector, Evse, Station, Status
+from geo.world import EvseState
 
 R_M = 6371008.8
 CLASSES = ("unknown", "free", "busy", "out_of_service")
@@ -64,17 +65,6 @@ class ModelStation:
 
     def evse_at(self, slot: int) -> Evse | None:
         return next((evse for evse in self.station.evses if evse.slot == slot), None)
-
-
-class Shown(NamedTuple):
-    """An EVSE as a driver sees it."""
-
-    slot: int
-    status: int
-    reported: int
-    changed_ms: int | None
-    seen_ms: int | None
-    expires_ms: int | None
 
 
 class Found(NamedTuple):
@@ -158,7 +148,7 @@ class ModelWorld:
 
     # -- one station --------------------------------------------------------------------------------------------------
 
-    def evse_states(self, num: int) -> list[Shown]:
+    def evse_states(self, num: int) -> list[EvseState]:
         at = self.stations[num]
         ttl_s = self.clocks.get(at.station.party, (900, 0))[0]
         shown = []
@@ -167,19 +157,12 @@ class ModelWorld:
                 continue
             expires = None if ttl_s is None or not evse.seen_ms else evse.seen_ms + 1000 * ttl_s
             live = expires is not None and expires > self.now_ms
-            shown.append(
-                Shown(
-                    slot,
-                    evse.status if live else 0,
-                    evse.status,
-                    evse.changed_ms or None,
-                    evse.seen_ms or None,
-                    expires,
-                )
-            )
+            status = Status(evse.status)
+            instants = evse.changed_ms or None, evse.seen_ms or None, expires
+            shown.append(EvseState(slot, status if live else Status.UNKNOWN, status, *instants))
         return shown
 
-    def fitting(self, num: int, connector: ConnectorFilter) -> list[Shown]:
+    def fitting(self, num: int, connector: ConnectorFilter) -> list[EvseState]:
         """The EVSEs that have a connector of the filter; all, when it asks for none."""
         at = self.stations[num]
         return [
@@ -265,7 +248,8 @@ class ModelWorld:
             best = min(((-kw[num], num) for num in nums if counts[num]["free"]), default=None)
             if best is not None:
                 shown |= {"best_id": best[1], "best_kw": int(-best[0])}
-            place = mercator(*h3.cell_to_latlng(cell), z)
+            lat, lon = h3.cell_to_latlng(cell)
+            place = mercator(lat, lon, z)
             tiles.setdefault((place.x, place.y), {})[cell & (1 << 52) - 1] = Feature(place, shown)
         return tiles
 

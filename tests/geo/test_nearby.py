@@ -5,6 +5,7 @@ Seeds are the tests' parameters; TORTURE=1 runs many more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 
 import h3.api.basic_int as h3
@@ -42,7 +43,7 @@ class Ground:
         self._n = 0
         self._columns: tuple[Floats, Floats, NDArray[np.int64], list[str]] | None = None
 
-    def put(self, places: dict[int, Place | None]) -> None:
+    def put(self, places: Mapping[int, Place | None]) -> None:
         """Stations come, move, or go (None), in one batch."""
         self._n += 1
         records = [

@@ -25,7 +25,7 @@ from tests.geo.model_world import R_M, haversine_m, mercator
 from tests.geo.worlds import TORTURE
 
 MANY = 20 if TORTURE else 1
-HARD_PLACES = [
+HARD_PLACES: list[tuple[float, float]] = [
     *(h3.cell_to_latlng(cell) for cell in h3.get_pentagons(7)),
     (90.0, 0.0), (-90.0, 0.0), (89.99, 123.0), (0.0, 180.0), (0.0, -180.0), (-16.5, 179.999),
 ]  # fmt: skip
@@ -47,7 +47,8 @@ def somewhere(random: Random) -> tuple[float, float]:
     """Half of the time near one of the hard places."""
     if random.random() < 0.5:
         return anywhere(random)
-    return destination(*random.choice(HARD_PLACES), random.uniform(0, 6.3), random.expovariate(1 / 20_000))
+    lat, lon = random.choice(HARD_PLACES)
+    return destination(lat, lon, random.uniform(0, 6.3), random.expovariate(1 / 20_000))
 
 
 @pytest.mark.parametrize(("res", "reach"), [(FINE_RES, 6_000), (COARSE_RES, 60_000), (COARSE_RES, 226_000)])
@@ -93,7 +94,8 @@ def test_the_bounds_of_distortion_hold(res: int) -> None:
 @pytest.mark.parametrize("seed", range(20 * MANY))
 def test_buckets_hold_exactly_what_was_added_and_not_removed(seed: int) -> None:
     random = Random(seed)
-    index, there = SpatialIndex(), {}
+    index = SpatialIndex()
+    there: dict[int, tuple[float, float]] = {}
     for row in range(200):
         if there and random.random() < 0.4:
             gone = random.choice(list(there))
@@ -103,13 +105,10 @@ def test_buckets_hold_exactly_what_was_added_and_not_removed(seed: int) -> None:
         there[row] = random.choice(list(there.values())) if twin else somewhere(random)
         lat, lon = (np.array([x]) for x in there[row])
         index.add(np.array([row], np.int32), lat, lon, cells_of(lat, lon, FINE_RES))
-    for buckets, key_of in (
-        (index.fine, lambda at: h3.latlng_to_cell(*at, FINE_RES)),
-        (index.coarse, lambda at: h3.latlng_to_cell(*at, COARSE_RES)),
-    ):
+    for buckets, res in ((index.fine, FINE_RES), (index.coarse, COARSE_RES)):
         expected: dict[int, set[int]] = {}
         for row, at in there.items():
-            expected.setdefault(key_of(at), set()).add(row)
+            expected.setdefault(h3.latlng_to_cell(*at, res), set()).add(row)
         assert {key: set(bucket) for key, bucket in buckets.items()} == expected
         assert sum(map(len, buckets.values())) == len(there)
     for _ in range(20):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -46,7 +46,7 @@ from tests.geo.worlds import (
     record,
 )  # fmt: skip
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Coroutine[Any, Any, web.Response]]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 useful = st.sampled_from(USEFUL)
 NAMES = dict(zip(("unknown", "available", "busy", "out_of_service"), CLASSES, strict=True))
@@ -113,10 +113,10 @@ def query_of(wanted: Filter) -> dict[str, str]:
     return {name: f"{value}" for name, value in told.items() if value not in (None, "", 0)}
 
 
-boxes = st.sampled_from(
-    ((-180, -90, 180, 90), (2.3, 48.8, 2.4, 48.9), (2.3522, 48.8566, 2.3522, 48.8566), (179, -17, -179, -16),
-     (179, -17, 180, -16), (-180, -17, -179, -16), (180, -17, 180, -16), (170, 80, 100, 90), (-180, -90, 180, -89.95),
-     (-0.0001, 0, 0, 0))
+BOXES = (
+    (-180, -90, 180, 90), (2.3, 48.8, 2.4, 48.9), (2.3522, 48.8566, 2.3522, 48.8566), (179, -17, -179, -16),
+    (179, -17, 180, -16), (-180, -17, -179, -16), (180, -17, 180, -16), (170, 80, 100, 90), (-180, -90, 180, -89.95),
+    (-0.0001, 0, 0, 0),
 )  # fmt: skip
 
 
@@ -154,6 +154,9 @@ class Service:
         return orjson.loads(body)
 
 
+STRANGER = make_station(1, 48.8566, 2.3522)
+
+
 class BodiesAreTrue(WorldMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -175,11 +178,14 @@ class BodiesAreTrue(WorldMachine):
     @rule(query=queries, wanted=filters | useful)
     def nearby(self, query: tuple[tuple[float, float], float, int], wanted: Filter) -> None:
         (lat, lon), radius_m, limit = query
-        asked = {"lat": f"{lat:.9f}", "lon": f"{lon:.9f}", "radius_m": radius_m, "limit": limit, **query_of(wanted)}
-        told, response = self.ask(self.reader.nearby, asked)
+        self.ask_nearby(make_station(1, round(lat, 9), round(lon, 9)), radius_m, limit, wanted)
+
+    def ask_nearby(self, at: Station, radius_m: float, limit: int, wanted: Filter) -> None:
+        asked = {"lat": f"{at.lat:.9f}", "lon": f"{at.lon:.9f}", "radius_m": radius_m, "limit": limit}
+        told, response = self.ask(self.reader.nearby, {**asked, **query_of(wanted)})
         assert response.headers["Cache-Control"] == "no-store"
         num_of = {f"{at.station.party}~{at.station.location_id}": num for num, at in self.model.stations.items()}
-        around = self.model.within(float(asked["lat"]), float(asked["lon"]), radius_m + NOISE_M)
+        around = self.model.within(float(f"{at.lat:.9f}"), float(f"{at.lon:.9f}"), radius_m + NOISE_M)
         metres = {found.num: found.metres for found in around}
         hits = []
         for item in told["stations"]:
@@ -191,7 +197,7 @@ class BodiesAreTrue(WorldMachine):
         assert_ranked(hits, passing, radius_m, limit)
         assert ("excluded_unknown_hours" in told) == wanted.open_now
 
-    @rule(box=boxes, wanted=filters | useful, limit=st.sampled_from((1, 2, 3, 1000)))
+    @rule(box=st.sampled_from(BOXES), wanted=filters | useful, limit=st.sampled_from((1, 2, 3, 1000)))
     def page_through_a_box(self, box: tuple[float, ...], wanted: Filter, limit: int) -> None:
         inside = [num for num, at in sorted(self.model.stations.items()) if is_inside(at.station, box)]
         self._page_through({"bbox": ",".join(map(str, box)), "limit": limit}, inside, wanted, limit)
@@ -228,7 +234,12 @@ class BodiesAreTrue(WorldMachine):
         for num, row in rows.items():
             assert_station_body(self.model, num, orjson.loads(self.bodies.station(row)))
         self.steps += 1
-        self._page_through({"bbox": "-180,-90,180,90", "limit": 1}, nums, USEFUL[self.steps % len(USEFUL)], 1)
+        wanted = USEFUL[self.steps % len(USEFUL)]
+        self._page_through({"bbox": "-180,-90,180,90", "limit": 1}, nums, wanted, 1)
+        box = BOXES[self.steps % len(BOXES)]
+        inside = [num for num in nums if is_inside(self.model.stations[num].station, box)]
+        self._page_through({"bbox": ",".join(map(str, box)), "limit": 1000}, inside, NO_FILTER, 1000)
+        self.ask_nearby(next((at.station for at in self.model.stations.values()), STRANGER), 200_000.0, 20, wanted)
 
 
 TestBodies = BodiesAreTrue.TestCase

@@ -193,7 +193,7 @@ def test_all_faults_are_told_at_once() -> None:
 @pytest.mark.parametrize("parse", PARSERS)
 @pytest.mark.parametrize("name", ["colour", "LAT", "Connector", "lat%20", "", "a.b[0]", "é", "x" * 100])
 def test_unknown_parameters_are_errors(parse: Callable[[str], Any], name: str) -> None:
-    before = {parse_nearby: f"{HERE}&", parse_list: f"{BOX}&"}.get(parse, "")
+    before = f"{HERE}&" if parse is parse_nearby else f"{BOX}&" if parse is parse_list else ""
     told = faults(parse, f"{before}{name}=1")
     assert len(told) == 1 and "unknown" in next(iter(told.values()))
 

@@ -128,9 +128,8 @@ class PatchedIsFresh(WorldMachine):
             assert totals == self.model.totals(wanted)
 
 
-@pytest.mark.usefixtures("without_pauses")
-class TestPatchedIsFresh(PatchedIsFresh.TestCase):  # type: ignore[name-defined,misc]
-    settings = examples(25)
+TestPatchedIsFresh = pytest.mark.usefixtures("without_pauses")(PatchedIsFresh.TestCase)
+TestPatchedIsFresh.settings = examples(25)
 
 
 @pytest.mark.parametrize("seed", range(200 if TORTURE else 6))
