@@ -9,6 +9,7 @@ import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import mapbox_vector_tile
@@ -365,3 +366,23 @@ def _status(pid: int, name: str) -> int:
     """Bytes of a line of /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+
+
+async def test_neither_keys_nor_positions_reach_a_log(shared_stack: Stack) -> None:
+    """R10. Good, bad and unreadable requests; whatever stands in them, no log repeats it."""
+    stack = shared_stack
+    key = stack.auth["Authorization"].removeprefix("Bearer ")
+    place = "41.987612"
+    assert (await stack.get(f"/v1/nearby?lat={place}&lon=2.345678")).status == 200
+    assert (await stack.get(f"/v1/nearby?lat={place}x&lon=2.345678")).status == 400
+    assert (await send(stack, "POST", "/v1/status", data=f'[{{"evse_uid":"{place}"'.encode())).status == 400
+    await stack.post([{"evse_uid": place, "status": "CHARGING", "source_ts": "2026-01-01T00:00:00Z"}])
+    url = urlsplit(stack.url)
+    for line in (f"GET /v1/nearby?lat={place} HTTP/9", f"\x00{place} {key}", f"GET / HTTP/1.1\r\nAuthorization {key}"):
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        writer.write(line.encode() + b"\r\n\r\n")
+        await asyncio.wait_for(reader.read(4096), 10)
+        writer.close()
+    text = "".join(log.read_text() for log in stack.folder.glob("*.log"))
+    assert place not in text and "2.345678" not in text
+    assert key not in text and key[4:] not in text
