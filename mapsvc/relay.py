@@ -131,7 +131,7 @@ class Relay:
 
     async def _beat(self, beat: _Beat) -> None:
         """What is quiet is not dead: says so for every shard that has nothing left to carry."""
-        self.backlog = {shard: beat.heads[shard] - head for shard, head in self.heads.items()}
+        self.backlog = {shard: max(0, beat.heads[shard] - head) for shard, head in self.heads.items()}
         self._committed = beat.heads
         try:
             if 0 in self.heads:

@@ -127,14 +127,20 @@ async def work(role: Role, listener: socket.socket) -> None:
     try:
         await asyncio.wait([settling], timeout=LOAD_S)
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
-        role.ready(f"{host}:{port}")
+        announcing = asyncio.create_task(_announce(role, settling, f"{host}:{port}"))
         # For ever; a worker whose world would stand still ends, and its parent starts another.
-        await watch([asyncio.create_task(worker.replica.watch()), fallback])
+        await watch([asyncio.create_task(worker.replica.watch()), fallback, announcing])
     finally:
         fallback.cancel()
         settling.cancel()
         await runner.cleanup()
         await worker.replica.stop()
+
+
+async def _announce(role: Role, settling: asyncio.Task[None], address: str) -> None:
+    """Ready is who answers with stations, not who only says 503."""
+    await settling
+    role.ready(address)
 
 
 async def settle(worker: Worker) -> None:
