@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stations", type=int, required=True, metavar="N", help="how many stations; 3 EVSEs each on average"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--prefix", default="", help="put before every location id: stations beside those of another run"
+    )
     parser.add_argument("--without-status", action="store_true", help="as a register: no EVSE has reported yet")
 
 
@@ -35,18 +38,18 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if settings.database_url is None:
         print("mapsvc: set DATABASE_URL (`mapsvc up` prints its own)", file=sys.stderr)
         return 2
-    asyncio.run(load(settings.database_url, args.stations, args.seed, live=not args.without_status))
+    asyncio.run(load(settings.database_url, args.stations, args.seed, live=not args.without_status, prefix=args.prefix))
     return 0
 
 
-async def load(database_url: str, stations: int, seed: int, *, live: bool = True) -> Door:
+async def load(database_url: str, stations: int, seed: int, *, live: bool = True, prefix: str = "") -> Door:
     """Generates and writes; returns the door with its tally."""
     pool = await asyncpg.create_pool(database_url, min_size=1, max_size=CONNECTIONS, command_timeout=120)
     try:
         door = Door(pool)
         now_ms = await pool.fetchval(queries.CLOCK_MS)
         with tqdm(total=stations, unit=" stations", disable=None, mininterval=0.5, smoothing=0.05) as progress:
-            for chunk in _chunks(generated(stations, seed, now_ms, live=live)):
+            for chunk in _chunks(generated(stations, seed, now_ms, live=live, prefix=prefix)):
                 await door.add_parties({item.station.party for item in chunk}, live=True)
                 await door.put(chunk)
                 progress.update(len(chunk))
@@ -55,9 +58,12 @@ async def load(database_url: str, stations: int, seed: int, *, live: bool = True
         await pool.close()
 
 
-def generated(stations: int, seed: int, now_ms: int, *, live: bool) -> Iterator[Located]:
+def generated(stations: int, seed: int, now_ms: int, *, live: bool, prefix: str) -> Iterator[Located]:
     rng = random.Random(seed)  # noqa: S311 (a repeatable world, not a secret)
     for item in generate(stations, seed):
+        if prefix:
+            named = msgspec.structs.replace(item.station, location_id=prefix + item.station.location_id)
+            item = msgspec.structs.replace(item, station=named)
         yield msgspec.structs.replace(item, reports=statuses(item, rng, now_ms)) if live else item
 
 

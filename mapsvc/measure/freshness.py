@@ -106,7 +106,15 @@ async def measure(database_url: str, url: str, rate: float, seconds: float, impo
         await asyncio.sleep(2.0)
     if import_stations:
         children.append(
-            await _child("generate", "--stations", str(import_stations), "--seed", "77", "--without-status")
+            await _child(
+                "generate",
+                "--stations",
+                str(import_stations),
+                "--seed",
+                "77",
+                "--prefix",
+                f"I{time.time_ns() // 10**9}-",
+            )
         )
     nearby, tile, ack = Waits(), Waits(), Waits()
     deadline = time.monotonic() + seconds

@@ -81,7 +81,7 @@ async def test_a_removed_station_keeps_its_number_and_may_come_back_with_an_olde
         assert {status for _, status, _ in (await evses(pool, 0)).values()} == {Status.REMOVED}
         assert fates(await door.put([located(0, updated_ms=BASE_MS - 1)])) == [NEW]
         assert await pool.fetchval("SELECT num FROM station") == num
-        assert {state for state in (await evses(pool, 0)).values()} == {(0, 0, False), (1, 0, False)}
+        assert set((await evses(pool, 0)).values()) == {(0, 0, False), (1, 0, False)}
 
 
 async def test_a_slot_belongs_to_its_uid_for_ever(database_url: str) -> None:
@@ -144,20 +144,8 @@ async def test_statuses_of_a_document_follow_the_ordering_rule(database_url: str
         await report(pool, 0, 0, Status.CHARGING, 5000)
         now_ms = await pool.fetchval(queries.CLOCK_MS)
         door = Door(pool)
-        (written,) = await door.put(
-            [
-                with_evses(
-                    0,
-                    "L0-0",
-                    "L0-1",
-                    updated_ms=BASE_MS + 1,
-                    reports=(
-                        StatusReport("l0-0", Status.AVAILABLE, 4000),
-                        StatusReport("L0-1", Status.BLOCKED, now_ms + 1_000_000),
-                    ),
-                )  # fmt: skip
-            ]
-        )
+        told = (StatusReport("l0-0", Status.AVAILABLE, 4000), StatusReport("L0-1", Status.BLOCKED, now_ms + 1_000_000))
+        (written,) = await door.put([with_evses(0, "L0-0", "L0-1", updated_ms=BASE_MS + 1, reports=told)])
         assert written.futures == 1
         assert {uid: status for uid, (_, status, _) in (await evses(pool, 0)).items()} == {
             "L0-0": Status.CHARGING, "L0-1": Status.UNKNOWN,
@@ -197,10 +185,10 @@ async def test_a_car_park_with_more_evses_than_a_batch_takes_is_written_whole(da
 async def test_many_stations_with_many_statuses_go_in_batches_the_database_takes(database_url: str) -> None:
     async with database(database_url) as pool:
         await fill(pool, 0)
-        many = [
-            with_evses(i, *(f"{i}-{k}" for k in range(40)), reports=tuple(StatusReport(f"{i}-{k}", Status.BLOCKED, 9) for k in range(40)))
-            for i in range(150)
-        ]  # fmt: skip
+        many = []
+        for i in range(150):
+            uids = [f"{i}-{k}" for k in range(40)]
+            many.append(with_evses(i, *uids, reports=tuple(StatusReport(uid, Status.BLOCKED, 9) for uid in uids)))
         assert fates(await Door(pool).put(many)) == [NEW] * 150
         assert await pool.fetchval("SELECT count(*) FROM evse WHERE status = $1", int(Status.BLOCKED)) == 6000
         outbox: list[Any] = await pool.fetch("SELECT shard, count(*) AS rows, max(n) AS n FROM outbox GROUP BY shard")
