@@ -43,7 +43,9 @@ async def party_clocks(connection: Any) -> dict[str, PartyClock]:
     return {row["id"]: PartyClock(row["ttl_s"], row["heartbeat_ms"] or 0) for row in rows}
 
 
-async def rebuild(database_url: str, cache: Cache, seen_epoch: int | None = None, *, void: bool = False) -> int:
+async def rebuild(
+    database_url: str, cache: Cache, seen_epoch: int | None = None, *, reason: str = "asked for", void: bool = False
+) -> int:
     """Returns the current epoch. `seen_epoch`: the one found wanting; if it is no longer current, somebody else has
     rebuilt meanwhile and nothing is done. `void`: what readers hold may never have happened (see ShardKeys.head)."""
     connection = await asyncpg.connect(database_url, timeout=database.CONNECT_S, command_timeout=PAGE_S)
@@ -52,10 +54,11 @@ async def rebuild(database_url: str, cache: Cache, seen_epoch: int | None = None
         epoch: int = await connection.fetchval(queries.EPOCH_GET)
         if seen_epoch is not None and seen_epoch != epoch:
             return epoch
+        log.warning("rebuilding the cache", extra={"reason": reason, "epoch": epoch})
         began = time.monotonic()
         new: int = max(epoch + 1, await connection.fetchval(queries.CLOCK_MS) // 1000)
         shown, unfinished = await cache.call("HMGET", CONTROL, "epoch", "building")
-        if unfinished is not None:
+        if unfinished is not None and int(unfinished) not in (epoch, int(shown or epoch)):
             await _unlink(cache, int(unfinished))  # of a rebuild that died
         await cache.call("HSET", CONTROL, "building", new)
         count = await _write_epoch(connection, cache, new, void)

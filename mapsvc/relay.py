@@ -217,8 +217,9 @@ class Relay:
     async def _rebuild(self, seen_epoch: int, reason: str, *, void: bool = False) -> None:
         async with self._rebuilding:
             if self.epoch == seen_epoch:
-                log.warning("rebuilding the cache", extra={"reason": reason, "epoch": seen_epoch})
-                self.epoch = await rebuild(self._database_url, self._rebuild_cache, seen_epoch, void=void)
+                self.epoch = await rebuild(
+                    self._database_url, self._rebuild_cache, seen_epoch, reason=reason, void=void
+                )
                 self.rebuilds += 1
 
 

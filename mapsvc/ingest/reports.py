@@ -6,7 +6,7 @@ The envelope is a JSON array or NDJSON of at most 1,000 objects; if it is bad, n
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeGuard
 
 import orjson
@@ -20,6 +20,7 @@ MAX_TEXT = 128  # characters of an id: OCPI says 36, real feeds go further
 FIELDS = {"evse_uid", "location_id", "status", "source_ts", "source_epoch", "source_seq"}
 MAX_SEQ = 2**53 - 1
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STATUSES = {status.name: status for status in Status}
 
 
@@ -113,11 +114,9 @@ def instant_ms(value: Any) -> int | None:
     if not isinstance(value, str) or len(value) > 40 or len(value) < 19 or value[10] not in "Tt ":
         return None
     try:
-        at = datetime.fromisoformat(value)
+        at = datetime.fromisoformat(value.upper())  # RFC 3339 allows t and z
     except ValueError:
         return None
-    try:
-        ms = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (OverflowError, ValueError):
-        return None
+    # In whole numbers: a float of seconds is a millisecond off now and then.
+    ms = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(milliseconds=1)
     return ms if ms >= 0 else None
