@@ -14,7 +14,9 @@ from geo.columns import NEVER_MS, EvseTable
 
 BLOCK = 4096  # EVSE rows a block: a look costs about 5 µs, and 3 M rows make 733 bounds
 
-ROWS_AT_ONCE = 65_536  # when a whole world's feed dies in one second, requests must not wait for all of it (about 30 ms)
+ROWS_AT_ONCE = (
+    65_536  # when a whole world's feed dies in one second, requests must not wait for all of it (about 30 ms)
+)
 
 
 class ExpiryWheel:

@@ -295,7 +295,9 @@ class World:
             e.live[part] = False
             self._holes.setdefault(slots, []).append(first)
             self._row_by_num[num] = -1
-            if self._row_by_key.get(self.keys[row]) == row:  # else another num has its key: another lineage of the database
+            if (
+                self._row_by_key.get(self.keys[row]) == row
+            ):  # else another num has its key: another lineage of the database
                 del self._row_by_key[self.keys[row]]
             s.shown[row] = False
             self.docs[row] = b""

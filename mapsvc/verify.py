@@ -27,7 +27,7 @@ from mapsvc.settings import Settings
 from sql import queries
 
 TRIES = 3  # a difference seen that often, a second apart, is one
-PATIENCE_S = 30.0  # for the relay to carry what the snapshot knew
+PATIENCE_S = 30.0  # in all, for the relay to carry what the snapshots knew
 CELLS_AT_ONCE = 64
 SHOWN = 20  # differences printed
 
@@ -141,13 +141,13 @@ class Verdict(NamedTuple):
     wrong: list[str]
 
 
-async def verify_shard(connection: Any, cache: Cache, shard: int) -> Verdict:
+async def verify_shard(connection: Any, cache: Cache, shard: int, deadline: float) -> Verdict:
     wrong: list[str] = []
     for attempt in range(TRIES):
         if attempt:
             await asyncio.sleep(1)
         truth = await postgis(connection, shard)
-        cached = await _redis_not_behind(cache, shard, truth.head)
+        cached = await _redis_not_behind(cache, shard, truth.head, deadline)
         if cached is None:
             wrong = [f"Redis stays behind n {truth.head}"]
             break
@@ -157,10 +157,10 @@ async def verify_shard(connection: Any, cache: Cache, shard: int) -> Verdict:
     return Verdict(shard, len(truth.records), len(truth.states), truth.checksum, wrong)
 
 
-async def _redis_not_behind(cache: Cache, shard: int, head: int) -> Holding | None:
+async def _redis_not_behind(cache: Cache, shard: int, head: int, deadline: float) -> Holding | None:
     """What Redis holds, read after its head reached `head`; None when it does not get there."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE_S
+    deadline = max(deadline, loop.time() + 1)
     while loop.time() < deadline:
         epoch = await cache.call("HGET", CONTROL, "epoch")
         if epoch is not None:
@@ -173,8 +173,9 @@ async def _redis_not_behind(cache: Cache, shard: int, head: int) -> Holding | No
 
 async def verify(database_url: str, cache: Cache) -> list[Verdict]:
     connection = await asyncpg.connect(database_url)
+    deadline = asyncio.get_running_loop().time() + PATIENCE_S
     try:
-        return [await verify_shard(connection, cache, shard) for shard in range(SHARDS)]
+        return [await verify_shard(connection, cache, shard, deadline) for shard in range(SHARDS)]
     finally:
         await connection.close()
 

@@ -28,7 +28,9 @@ CROSS JOIN LATERAL (
         (SELECT s.party = ANY ($1::text[]), e.num, e.slot
          FROM station AS s
          JOIN evse AS e ON e.num = s.num
-         WHERE substr(s.key, strpos(s.key, '~') + 1) = r.location AND e.uid_key = r.uid_key AND NOT e.gone
+         -- || '': keeps the planner off evse_uid. It would AND the station's seven rows with the hundred thousand EVSEs
+         -- whose uid is "1", which costs a hundred times what reading the seven does.
+         WHERE substr(s.key, strpos(s.key, '~') + 1) = r.location AND e.uid_key || '' = r.uid_key AND NOT e.gone
          ORDER BY 1 DESC  -- as many as there are parties at most
          LIMIT 2)
         UNION ALL

@@ -114,7 +114,7 @@ class Interrupted(Cache):
 @pytest.mark.parametrize(
     "error", [RedisError("gone"), asyncio.CancelledError()], ids=["redis fails", "it is cancelled"]
 )
-@pytest.mark.parametrize("batches", [0, 5, 30])
+@pytest.mark.parametrize("batches", [0, 30])
 async def test_one_that_dies_leaves_the_old_epoch_and_the_next_one_cleans_up(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, error: BaseException, batches: int
 ) -> None:
@@ -128,6 +128,7 @@ async def test_one_that_dies_leaves_the_old_epoch_and_the_next_one_cleans_up(
         await dying.close()
         assert await epoch_of(redis) == before == await pool.fetchval(queries.EPOCH_GET)
         assert await differences(database_url, redis) == []
+        await asyncio.sleep(1.1)  # the next one has another number
         async with asyncio.timeout(20):  # its lock went with it
             assert await rebuild(database_url, redis) > before
         assert await differences(database_url, redis) == []

@@ -258,3 +258,17 @@ async def test_the_shard_of_a_location_is_what_the_tests_assume(connection: asyn
     (station,) = await add_stations(connection, 9, 1)
     assert await connection.fetchval("SELECT shard FROM station WHERE num = $1", station.num) == 9
     assert next(location_ids(9)) != station.location_id
+
+
+async def test_resolving_by_location_cannot_read_every_evse_that_shares_the_uid(connection: asyncpg.Connection) -> None:
+    """With a million EVSEs the planner preferred the index of uids, at a millisecond a row. It must not have the choice:
+    here it has no other index left, and still may not."""
+    async with connection.transaction():
+        await connection.execute("ALTER TABLE evse DROP CONSTRAINT evse_pkey CASCADE; SET LOCAL enable_seqscan = off")
+        plan = await connection.fetch("EXPLAIN (COSTS OFF) " + queries.RESOLVE, [PARTY], ["1"], ["l1"])
+        await connection.execute("ROLLBACK; BEGIN")
+    text = "\n".join(row[0] for row in plan)
+    at_station = text.index("station_location")
+    branch = text[text.rindex("Limit", 0, at_station) : text.index("Limit", at_station)]
+    assert "evse_uid" in text
+    assert "evse_uid" not in branch, text
