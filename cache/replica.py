@@ -29,8 +29,9 @@ from cache.client import UNREACHABLE, Cache, RedisError, Script, read_groups
 from cache.codec import CodecError, unpack_record, unpack_records, unpack_seen, unpack_states
 from cache.keys import CONTROL, ShardKeys, seen_key
 from geo.columns import NEVER_MS
+from geo.party_clocks import PartyClock
 from geo.station import SHARDS
-from geo.world import PartyClock, World
+from geo.world import World
 
 log = logging.getLogger(__name__)
 

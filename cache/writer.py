@@ -16,8 +16,8 @@ import numpy as np
 from cache.client import Argument, Cache, Script
 from cache.codec import SEEN, pack_record, pack_records
 from cache.keys import CONTROL, LAYOUT, ShardKeys, seen_key
+from geo.party_clocks import PartyClock
 from geo.record import STATE, States, StationRecord
-from geo.world import PartyClock
 
 APPLY = Script("apply")
 BEAT = Script("beat")

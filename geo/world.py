@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,22 +23,15 @@ from geo.columns import NEVER_MS, EvseTable, Rows, StationTable, runs
 from geo.expiry import ExpiryWheel
 from geo.filters import ANY_CONNECTOR, MASK_SLOTS, ConnectorFilter, Profiles
 from geo.nearby import NearbyIndex
+from geo.party_clocks import PartyClock, PartyClocks
 from geo.point import Floats, LatLon, unit_vectors
 from geo.record import States, StationRecord
+from geo.row_book import RowBook
 from geo.schedules import Schedules
 from geo.spatial import FINE_RES, SpatialIndex, cells_of
 from geo.station import AVAILABILITY, Availability, Status, shard_of
 
-DEFAULT_TTL_S = 900
-
 _CLASS_OF = np.array(AVAILABILITY, np.uint8)
-
-
-class PartyClock(msgspec.Struct, frozen=True):
-    """What time means for a party's statuses: `ttl_s` None: it reports none live; its last heartbeat, 0 if never."""
-
-    ttl_s: int | None = DEFAULT_TTL_S
-    heartbeat_ms: int = 0
 
 
 class Observer(Protocol):
@@ -76,18 +68,11 @@ class World:
         self.nearby = NearbyIndex(self.stations, self.spatial, self.keys.__getitem__)
         self.fine_cells: NDArray[np.uint64] = np.zeros(1024, np.uint64)
         self.operators: list[str] = []
-        self.parties: list[str] = []
         self.station_count = 0
-        self._clocks: list[PartyClock] = []
-        self._ttl_ms: NDArray[np.int64] = np.zeros(0, np.int64)  # by party; -1: no live status
-        self._heartbeat_ms: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._clocks = PartyClocks()
         self._operator_ids: dict[str, int] = {}
-        self._party_ids: dict[str, int] = {}
-        self._row_by_key: dict[str, int] = {}
-        self._row_by_num: NDArray[np.int32] = np.full(1024, -1, np.int32)
+        self._book = RowBook()
         self._removed_n: dict[int, int] = {}
-        self._free_rows: list[int] = []
-        self._holes: dict[int, list[int]] = {}  # EVSE rows left by stations, by length
         self._wheel = ExpiryWheel(self.evses)
         self._observers: list[Observer] = []
 
@@ -95,22 +80,25 @@ class World:
 
     def find(self, key: str) -> int | None:
         """The row of a station by its case-folded key."""
-        return self._row_by_key.get(key)
+        return self._book.find(key)
 
     def rows_of_nums(self, nums: NDArray[np.int64]) -> Rows:
         """Rows by `num`; -1 where there is none."""
-        known = nums < len(self._row_by_num)
-        return np.where(known, self._row_by_num[np.where(known, nums, 0)], -1).astype(np.int32)
+        return self._book.rows_of(nums)
 
     @property
     def num_limit(self) -> int:
         """Every station's num is below this."""
-        return len(self._row_by_num)
+        return self._book.num_limit
 
     def rows_by_num(self, start: int, stop: int) -> Rows:
         """Rows of the stations with start <= num < stop, in order of num."""
-        rows = self._row_by_num[start:stop]
-        return rows[rows >= 0]
+        return self._book.rows_between(start, stop)
+
+    @property
+    def parties(self) -> list[str]:
+        """Names by what `stations.party` holds."""
+        return self._clocks.names
 
     def shown_rows(self) -> Rows:
         return np.flatnonzero(self.stations.shown[: self.stations.size]).astype(np.int32)
@@ -217,10 +205,9 @@ class World:
     def set_parties(self, clocks: dict[str, PartyClock], now_ms: int) -> None:
         """TTLs and heartbeats. A heartbeat confirms every EVSE that the party ever reported; a new TTL holds at once."""
         for party, clock in clocks.items():
-            index = self._party(party)
-            if clock == self._clocks[index]:
+            index = self._clocks.index(party)
+            if not self._clocks.set(index, clock):
                 continue
-            self._set_clock(index, clock)
             s = self.stations
             rows = np.flatnonzero(s.shown[: s.size] & (s.party[: s.size] == index)).astype(np.int32)
             evses = runs(s.first[rows], s.slots[rows])
@@ -235,7 +222,7 @@ class World:
         """Drops the shard's stations that a complete reading as of `n` did not hold, unless they are newer than that."""
         rows = self.rows_of_shard(shard)
         gone = [int(num) for row, num in zip(rows, self.stations.num[rows], strict=True) if int(num) not in nums]
-        gone = [num for num in gone if self.stations.n[self._row_of(num)] <= n]
+        gone = [num for num in gone if self.stations.n[self._book.row_of(num)] <= n]
         self._take_out(gone)
         self._removed_n.update(dict.fromkeys(gone, n))
 
@@ -265,18 +252,15 @@ class World:
     # -- the parts of a change ----------------------------------------------------------------------------------------
 
     def _is_news(self, record: StationRecord) -> bool:
-        row = self._row_of(record.num)
+        row = self._book.row_of(record.num)
         if row >= 0:
             return record.n > int(self.stations.n[row])
         return record.n > self._removed_n.get(record.num, -1)
 
-    def _row_of(self, num: int) -> int:
-        return int(self._row_by_num[num]) if num < len(self._row_by_num) else -1
-
     def _take_out(self, nums: Iterable[int]) -> dict[int, NDArray[np.int64]]:
         """Removes the stations that are to be replaced or end; returns their EVSE states by num, (slots, 4)."""
         s = self.stations
-        gone = [row for num in nums if (row := self._row_of(num)) >= 0]
+        gone = [row for num in nums if (row := self._book.row_of(num)) >= 0]
         kept: dict[int, NDArray[np.int64]] = {}
         if not gone:
             return kept
@@ -293,15 +277,9 @@ class World:
             )
             e.station[part] = -1
             e.live[part] = False
-            self._holes.setdefault(slots, []).append(first)
-            self._row_by_num[num] = -1
-            if (
-                self._row_by_key.get(self.keys[row]) == row
-            ):  # else another num has its key: another lineage of the database
-                del self._row_by_key[self.keys[row]]
+            self._book.leave(self.keys[row], num, row, first, slots)
             s.shown[row] = False
             self.docs[row] = b""
-            self._free_rows.append(row)
         self.station_count -= len(gone)
         self._tell_reshaped(rows, lat, lon)
         return kept
@@ -317,14 +295,14 @@ class World:
         s.lat[rows], s.lon[rows] = lat, lon
         s.xyz[rows] = unit_vectors(lat, lon)
         s.shard[rows] = [shard_of(r.key) for r in records]
-        s.party[rows] = [self._party(r.party) for r in records]
+        s.party[rows] = [self._clocks.index(r.party) for r in records]
         s.operator[rows] = [self._operator(r.operator) for r in records]
         s.facilities[rows] = np.array([r.facilities for r in records], np.uint64)
         s.profile[rows] = profile = [self.profiles.intern(r.profile) for r in records]
         s.schedule[rows] = [self.schedules.intern(r.schedule, now_ms) for r in records]
         slots = np.array([len(self.profiles.profiles[p]) for p in profile], np.int32)
         s.slots[rows] = slots
-        first = self._claim_evses(slots.tolist())
+        first = self._book.claim_evses(e, slots.tolist())
         s.first[rows] = first
         evses = runs(first, slots)
         e.station[evses] = np.repeat(rows, slots)
@@ -332,8 +310,7 @@ class World:
             column[evses] = 0
         for row, record, base, count in zip(rows.tolist(), records, first.tolist(), slots.tolist(), strict=True):
             self.docs[row], self.keys[row] = record.doc, record.key
-            self._row_by_key[record.key] = row
-            self._row_by_num_set(record.num, row)
+            self._book.enter(record.key, record.num, row)
             states = kept.get(record.num)
             if states is not None:
                 part = slice(base, base + min(count, len(states)))
@@ -348,7 +325,7 @@ class World:
         self._tell_reshaped(rows, lat, lon)
 
     def _claim_rows(self, count: int) -> Rows:
-        reused = [self._free_rows.pop() for _ in range(min(count, len(self._free_rows)))]
+        reused = self._book.reuse(count)
         s = self.stations
         new = range(s.size, s.size + count - len(reused))
         s.reserve(new.stop)
@@ -358,42 +335,6 @@ class World:
         self.docs.extend([b""] * len(new))
         self.keys.extend([""] * len(new))
         return np.array([*reused, *new], np.int32)
-
-    def _claim_evses(self, slots: list[int]) -> NDArray[np.int32]:
-        """The first EVSE row for each station: a hole of just that size, else new rows at the end."""
-        e, first = self.evses, []
-        for count in slots:
-            hole = self._holes.get(count)
-            if hole:
-                first.append(hole.pop())
-            else:
-                first.append(e.size)
-                e.size += count
-        e.reserve(e.size)
-        return np.array(first, np.int32)
-
-    def _row_by_num_set(self, num: int, row: int) -> None:
-        if num >= len(self._row_by_num):
-            grown = np.full(max(num + 1, 2 * len(self._row_by_num)), -1, np.int32)
-            grown[: len(self._row_by_num)] = self._row_by_num
-            self._row_by_num = grown
-        self._row_by_num[num] = row
-
-    def _party(self, party: str) -> int:
-        index = self._party_ids.get(party)
-        if index is None:
-            index = self._party_ids[party] = len(self.parties)
-            self.parties.append(party)
-            self._clocks.append(PartyClock())
-            self._ttl_ms = np.append(self._ttl_ms, 0)
-            self._heartbeat_ms = np.append(self._heartbeat_ms, 0)
-            self._set_clock(index, PartyClock())
-        return index
-
-    def _set_clock(self, index: int, clock: PartyClock) -> None:
-        self._clocks[index] = clock
-        self._ttl_ms[index] = -1 if clock.ttl_s is None else clock.ttl_s * 1000
-        self._heartbeat_ms[index] = clock.heartbeat_ms
 
     def _operator(self, name: str) -> int:
         index = self._operator_ids.get(name)
@@ -406,10 +347,10 @@ class World:
         """Recomputes expiry and liveness of these EVSE rows from seen_ms, the party's TTL and its heartbeat."""
         e = self.evses
         party = self.stations.party[e.station[evses]]
-        ttl_ms = self._ttl_ms[party]
+        ttl_ms = self._clocks.ttl_ms[party]
         seen = e.seen_ms[evses]
         reported = seen > 0
-        seen = e.seen_ms[evses] = np.where(reported, np.maximum(seen, self._heartbeat_ms[party]), 0)
+        seen = e.seen_ms[evses] = np.where(reported, np.maximum(seen, self._clocks.heartbeat_ms[party]), 0)
         lives = reported & (ttl_ms >= 0)
         expires = e.expires_ms[evses] = np.where(lives, seen + ttl_ms, NEVER_MS)
         e.live[evses] = lives & (expires > now_ms)

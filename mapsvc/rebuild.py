@@ -23,8 +23,8 @@ from cache.client import Argument, Cache
 from cache.codec import pack_record
 from cache.keys import CONTROL, ShardKeys
 from cache.writer import publish_control, unlink_other_layouts
+from geo.party_clocks import PartyClock
 from geo.station import SHARDS
-from geo.world import PartyClock
 from mapsvc import database
 from mapsvc.cached_form import cell_name, placed
 from mapsvc.settings import Settings

@@ -23,8 +23,8 @@ import asyncpg
 from cache.client import UNREACHABLE, Cache, RedisError
 from cache.tasks import end, watch
 from cache.writer import ABSENT, Batch, ShardWriter, empty_states, publish_control
+from geo.party_clocks import PartyClock
 from geo.station import SHARDS
-from geo.world import PartyClock
 from mapsvc import database
 from mapsvc.cached_form import cell_name, placed, states_of
 from mapsvc.database import Database

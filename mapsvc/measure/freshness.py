@@ -183,6 +183,8 @@ async def _probe_for(
                 outcome = orjson.loads(await answer.read())["outcomes"][0]["outcome"]
             acked = time.monotonic()
             ack.ms.append(1000 * (acked - began))
+            if outcome == "confirmed":  # it had expired
+                continue
             if outcome != "applied":
                 raise RuntimeError(f"the update of {probe.id} was {outcome}")
             if await _shows(client, path, is_free, wanted):

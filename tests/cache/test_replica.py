@@ -16,8 +16,9 @@ import pytest_asyncio
 from cache.keys import CONTROL, ShardKeys, seen_key
 from cache.replica import Replica
 from cache.writer import pack_seen, publish_seen, touch_seen
+from geo.party_clocks import PartyClock
 from geo.station import SHARDS, Status, shard_of
-from geo.world import PartyClock, World
+from geo.world import World
 from tests.cache.source import Source, of_world
 from tests.e2e.stack import PARTY, TORTURE
 

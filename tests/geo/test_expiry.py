@@ -10,9 +10,10 @@ import pytest
 import geo.expiry
 from geo.columns import NEVER_MS, EvseTable, Rows
 from geo.expiry import BLOCK, ROWS_AT_ONCE, ExpiryWheel
+from geo.party_clocks import PartyClock
 from geo.point import Floats
 from geo.station import Availability, Status
-from geo.world import PartyClock, World
+from geo.world import World
 from tests.geo.model_world import State, Told
 from tests.geo.worlds import START_MS, TORTURE, make_evse, make_station, packed, party_of, record
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from geo.filters import NO_FILTER, ConnectorFilter, Filter
+from geo.party_clocks import PartyClock
 from geo.select import select
 from geo.station import Status
-from geo.world import PartyClock, World
+from geo.world import World
 from tests.geo.comparing import assert_selected
 from tests.geo.model_world import ModelWorld, State, Told
 from tests.geo.worlds import (

@@ -17,9 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from geo.connectors import CONNECTOR_TYPES
 from geo.filters import FACILITIES, ConnectorFilter, Filter
 from geo.hours import zone_for
+from geo.party_clocks import PartyClock
 from geo.record import STATE, States, StationRecord, make_record, tombstone
 from geo.station import Connector, Evse, ExceptionalPeriod, Hours, RegularHours, Station, Status, encode_doc
-from geo.world import PartyClock, World
+from geo.world import World
 from tests.geo.model_world import ModelWorld, State, Told, shard_of
 
 TORTURE = os.environ.get("TORTURE") == "1"

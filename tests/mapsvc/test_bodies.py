@@ -22,10 +22,11 @@ from hypothesis.stateful import rule
 from cache.codec import pack_doc
 from geo.filters import NO_FILTER, Filter
 from geo.hours import zone_for
+from geo.party_clocks import PartyClock
 from geo.record import StationRecord, make_record
 from geo.station import Station, Status
 from geo.tilemath import Tile
-from geo.world import PartyClock, World
+from geo.world import World
 from mapsvc.bodies import Bodies, instant
 from mapsvc.problems import NotFound
 from mapsvc.reading import Reader

@@ -11,8 +11,8 @@ from cache.client import Cache
 from cache.codec import unpack_records, unpack_states
 from cache.keys import CONTROL, ShardKeys
 from cache.writer import ShardWriter
+from geo.party_clocks import PartyClock
 from geo.station import SHARDS, Status, shard_of
-from geo.world import PartyClock
 from mapsvc import relay as module
 from mapsvc.door import Door
 from mapsvc.engines import PostgresEngine

@@ -12,10 +12,11 @@ from hypothesis.stateful import initialize
 
 import mapsvc.tiles
 from geo.filters import NO_FILTER, Filter
+from geo.party_clocks import PartyClock
 from geo.record import States, StationRecord, tombstone
 from geo.station import Status
 from geo.tilemath import Tile
-from geo.world import PartyClock, World
+from geo.world import World
 from mapsvc.tiles import AGGREGATE_EVERY_MS, MIN_STATION_ZOOM, STATION_EVERY_MS, Published, Tiles
 from tests.geo.history import History, at_once, in_order, torn_snapshot_and_replay
 from tests.geo.model_world import CLASSES, Feature, State, Told, mercator
