@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import asyncpg
+
 from sql import queries
 
 BATCH_ROWS = 1000  # stations + statuses in one call; the function refuses more
@@ -103,14 +105,21 @@ async def apply_batch(
 ) -> BatchResult:
     """Stations first, then statuses, in one transaction; committed when this returns (unless the caller opened one)."""
     evses = [(ord_, *evse) for ord_, station in enumerate(stations) for evse in station.evses]
-    rows = await connection.fetch(
-        queries.APPLY_BATCH,
+    arguments = (
         shard,
         *_columns(statuses, len(StatusRow._fields)),
         *_columns([station[:-1] for station in stations], len(StationRow._fields) - 1),
         *_columns(evses, len(EvseRow._fields) + 1),
         now_ms,
     )
+    try:
+        rows = await connection.fetch(queries.APPLY_BATCH, *arguments)
+    except asyncpg.CheckViolationError as error:
+        # A row was on its way into the default partition when its own one was made (late): PostgreSQL then refuses it
+        # there, and nothing of the batch is stored. Now it finds its own.
+        if not (error.table_name or "").endswith("_default"):
+            raise
+        rows = await connection.fetch(queries.APPLY_BATCH, *arguments)
     result = BatchResult([NO_STATUS] * len(statuses), [StationOutcome(row[2], row[3]) for row in rows[: len(stations)]])
     for row in rows[len(stations) :]:
         result.statuses[row[1]] = StatusOutcome(*row[2:])

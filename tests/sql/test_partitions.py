@@ -171,3 +171,27 @@ async def test_the_relay_reads_by_index_and_does_not_sort(connection: asyncpg.Co
     assert sum(int(str(node["Actual Rows"])) for node in reads) <= 500 + 2 * len(reads), "reads no more than it returns"
     station = [node for node in nodes(plan) if node.get("Relation Name") == "station"]
     assert {node["Node Type"] for node in station} <= {"Index Scan", "Seq Scan"}
+
+
+async def test_a_batch_whose_partition_was_made_on_its_way_finds_it_at_the_second_try(
+    connection: asyncpg.Connection,
+) -> None:
+    """PostgreSQL looks again once it holds the default partition's lock, and refuses a row that has a home by now."""
+    (station,) = await add_stations(connection, 0, 1)
+
+    class Late:
+        def __init__(self, table: str, times: int) -> None:
+            self.table, self.times = table, times
+
+        async def fetch(self, query: str, /, *args: object) -> list[asyncpg.Record]:
+            if self.times:
+                self.times -= 1
+                error = asyncpg.CheckViolationError("violates partition constraint")
+                error.table_name = self.table
+                raise error
+            return await connection.fetch(query, *args)
+
+    result = await apply_batch(Late("outbox_default", 1), 0, [report(station.num, 0, 1, 1)])
+    assert [row.outcome for row in result.statuses] == ["applied"]
+    with pytest.raises(asyncpg.CheckViolationError):
+        await apply_batch(Late("evse", 1), 0, [report(station.num, 0, 2, 2)])
