@@ -43,7 +43,7 @@ class BoxArea:
     def __init__(self, box: Box) -> None:
         self.box = box
         self.level, blocks = _cover(box.parts())
-        self.squares = {}
+        self.squares: dict[int, bool] = {}
         for part, tiles in zip(box.parts(), blocks, strict=True):
             for tile in tiles:
                 self.squares[tile.key] = self.squares.get(tile.key, False) or _holds(part, tile)
