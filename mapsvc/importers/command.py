@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import asyncpg
 from tqdm import tqdm
@@ -20,7 +20,9 @@ from tqdm import tqdm
 from geo.station import Located, station_key
 from mapsvc.access import party_id
 from mapsvc.door import Door, Fate
-from mapsvc.importers import irve, ocpi
+from mapsvc.importers import afdc, bnetza, csv_options, csv_register, irve, ocpi, superchargers
+from mapsvc.importers.csv_options import CsvOptions
+from mapsvc.importers.download import LIMITS, is_url, local_file, shown_name
 from mapsvc.importers.report import Outcome, Reason, Report, UnreadableFile
 from mapsvc.importers.source import open_source
 from mapsvc.settings import Settings
@@ -33,43 +35,96 @@ FULL_LIMIT = (
     0.10  # `--full` refuses to remove more than this part of a party's stations: a truncated feed looks the same
 )
 
-Reader = Callable[[BinaryIO, str | None, Report], Iterable[Located]]
+
+class Told(NamedTuple):
+    """What the command line says about the files."""
+
+    party: str | None = None
+    csv: CsvOptions | None = None
+
+
+Reader = Callable[[BinaryIO, Told, Report], Iterable[Located]]
 
 FORMATS: dict[str, tuple[Reader, bool]] = {
-    "ocpi": (lambda file, party, report: ocpi.parse(file.read(), party=party, report=report), True),
+    "ocpi": (lambda file, told, report: ocpi.parse(file.read(), party=told.party, report=report), True),
     "irve": (lambda file, _, report: irve.parse(file, report=report), False),
+    "afdc": (lambda file, _, report: afdc.parse(file, report=report), False),
+    "bnetza": (lambda file, _, report: bnetza.parse(file, report=report), False),
+    "superchargers": (lambda file, _, report: superchargers.parse(file.read(), report=report), False),
+    "csv": (lambda file, told, report: _read_csv(file, told, report), False),
 }
 """By name: how to read, and whether its parties report live statuses."""
 
 
+def _read_csv(file: BinaryIO, told: Told, report: Report) -> Iterable[Located]:
+    if told.party is None or told.csv is None:
+        raise ValueError("a table has no party and no columns of its own accord")
+    return csv_register.parse(file, party=told.party, options=told.csv, report=report)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("format", choices=sorted(FORMATS))
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="plain or .gz")
-    parser.add_argument("--party", type=party_id, metavar="CC*ID", help="owner of stations that name none")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a file or an http(s) URL, plain or .gz")
+    parser.add_argument(
+        "--party", type=party_id, metavar="CC*ID", help="owner of stations that name none; csv: a name for the register"
+    )
     parser.add_argument(
         "--full", action="store_true", help="the files are all of their parties: mark what is missing REMOVED"
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write every dirty row there (.tsv, .json)")
+    table = parser.add_argument_group(
+        "csv", "which column is what (a heading, or #3 for the third), and how it is written"
+    )
+    table.add_argument(
+        "--map",
+        type=csv_options.column_map,
+        metavar="name=…,lat=…,lon=…",
+        help="also: " + ", ".join(field for field in csv_options.FIELDS if field not in csv_options.NEEDED),
+    )
+    table.add_argument("--delimiter", type=csv_options.delimiter, metavar=";", help="else found out")
+    table.add_argument(
+        "--decimal", choices=(",", "."), metavar=",", help="else either; the other one then separates thousands"
+    )
+    table.add_argument("--encoding", type=csv_options.encoding, metavar="NAME", help="else UTF-8, or what a BOM says")
+    table.add_argument("--country", type=csv_options.country, metavar="CC", help="of stations that name none")
+
+
+def _told(args: argparse.Namespace) -> Told:
+    """Raises ValueError with what does not fit together."""
+    table = {name: getattr(args, name) for name in ("delimiter", "decimal", "encoding", "country")}
+    if args.format != "csv":
+        odd = [name for name, value in (table | {"map": args.map}).items() if value is not None]
+        if odd:
+            raise ValueError(f"--{odd[0]} is for csv; {args.format} knows its columns")
+        return Told(args.party)
+    if args.map is None or args.party is None:
+        raise ValueError("csv needs --map, which tells the columns, and --party, the register's name for ever")
+    return Told(args.party, CsvOptions(args.map, **table))
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     if settings.database_url is None:
         print("mapsvc: set DATABASE_URL (`mapsvc up` prints its own)", file=sys.stderr)
         return 2
+    try:
+        told = _told(args)
+    except ValueError as error:
+        print(f"mapsvc: {error}", file=sys.stderr)
+        return 2
     os.nice(NICE)
-    return asyncio.run(_run(args, settings.database_url))
+    return asyncio.run(_run(args, told, settings.database_url))
 
 
-async def _run(args: argparse.Namespace, database_url: str) -> int:
+async def _run(args: argparse.Namespace, told: Told, database_url: str) -> int:
     report, code = Report(), 0
     pool = await asyncpg.create_pool(database_url, min_size=1, max_size=CONNECTIONS, command_timeout=120)
     try:
         importer = Import(pool, args.format, report)
-        for path in args.files:
+        for name in args.files:
             try:
-                await importer.file(path, args.party)
+                await importer.source(name, told)
             except UnreadableFile as error:
-                print(f"mapsvc: {path}: {error.reason.removeprefix(f'{path}: ')}", file=sys.stderr)
+                print(f"mapsvc: {error.reason}", file=sys.stderr)
                 code = 1
         if args.full:
             if code:
@@ -95,11 +150,19 @@ class Import:
         self._keys: dict[str, set[str]] = {}  # party -> the station keys that the files name
         self.door = Door(pool)
 
-    async def file(self, path: Path, party: str | None) -> None:
-        """Raises UnreadableFile; stations that came before a tear in the file are in the store."""
+    async def source(self, name: str, told: Told) -> None:
+        """A file or a URL. Raises UnreadableFile; stations that came before a tear in the file are in the store."""
+        path = None
+        try:
+            async with local_file(name) as path:
+                await self._file(path, told, LIMITS.size_bytes if is_url(name) else None)
+        except UnreadableFile as error:
+            raise UnreadableFile(f"{shown_name(name)}: {error.reason.removeprefix(f'{path}: ')}") from error
+
+    async def _file(self, path: Path, told: Told, most_bytes: int | None) -> None:
         self._report.file = path.name
-        with open_source(path) as source:
-            stations = self._read(source, party, self._report)
+        with open_source(path, most_bytes=most_bytes) as source:
+            stations = self._read(source, told, self._report)
             bar = tqdm(stations, unit=" stations", desc=path.name, disable=None, leave=False, file=sys.stderr)
             for chunk in _chunks(iter(bar)):
                 for item in chunk:

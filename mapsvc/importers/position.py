@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from geo.point import LatLon
 from mapsvc.importers import countries
-from mapsvc.importers.item import KEPT, Faults, Item, shown
+from mapsvc.importers.item import KEPT, SKIPPED, Faults, Item, shown
 from mapsvc.importers.report import Outcome, Reason
 from mapsvc.importers.values import parse_number
 
@@ -64,3 +66,46 @@ def doubt_position(
     reason = countries.doubt(*position, named) if named else None
     if reason and (country or reason is Reason.SWAPPED):
         faults.remark(pointer, reason, KEPT, f"{position[0]}, {position[1]}; country {named}")
+
+
+def read_cells(
+    item: Item,
+    lat: tuple[str, float | None],
+    lon: tuple[str, float | None],
+    accepted: Collection[str],
+) -> LatLon | None:
+    """The position in two cells of a table, each with its column and the number read from it; None (noted): skipped.
+
+    `accepted`: the countries (alpha-3) that the row or the register is about, one of which the position should be in. A
+    single coordinate of exactly 0 outside of them is a placeholder; inside (Greenwich) it is a place like any other.
+    """
+    for column, value in (lat, lon):
+        if value is None:
+            raw = item.get(column)
+            absent = raw is None or not str(raw).strip()
+            reason = Reason.NO_COORDINATES if absent else Reason.BAD_COORDINATES
+            item.remark(column, reason, SKIPPED, "" if absent else shown(raw))
+    if lat[1] is None or lon[1] is None:
+        return None
+    detail = f"{lat[1]}, {lon[1]}"
+    beyond = [column for (column, value), most in ((lat, 90), (lon, 180)) if abs(value or 0) > most]
+    swapped = "; in range if swapped" if abs(lon[1]) <= 90 and abs(lat[1]) <= 180 else ""
+    for column in beyond:
+        item.remark(column, Reason.OUT_OF_RANGE, SKIPPED, detail + swapped)
+    if beyond:
+        return None
+    position, pointer = LatLon.of(lat[1], lon[1]), item.at(lat[0])
+    if position == (0, 0):
+        item.faults.remark(pointer, Reason.ZERO_COORDINATES, SKIPPED, detail)
+        return None
+    zero = position.lat == 0 or position.lon == 0
+    doubts = [countries.doubt(*position, country) for country in accepted]
+    if zero and not doubts:
+        item.faults.remark(pointer, Reason.ZERO_COORDINATES, KEPT, detail)
+    elif doubts and None not in doubts:
+        if zero:
+            item.faults.remark(pointer, Reason.ZERO_COORDINATES, SKIPPED, detail)
+            return None
+        reason = Reason.SWAPPED if Reason.SWAPPED in doubts else Reason.OUTSIDE_COUNTRY
+        item.faults.remark(pointer, reason, KEPT, f"{detail}; country {' or '.join(accepted)}")
+    return position

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     NESTED_TOO_DEEP = "nested_too_deep"
     NOT_JSON = "not_json"
     NOT_CSV = "not_csv"
+    CELL_COUNT = "cell_count_differs"
     NOT_AN_OBJECT = "not_an_object"
     CAMEL_CASE = "camel_case_keys"
     DIALECT = "foreign_dialect"
@@ -36,6 +37,7 @@ class Reason(StrEnum):
     NO_CONNECTOR_ID = "no_connector_id"
     DUPLICATE_CONNECTOR_ID = "duplicate_connector_id"
     DUPLICATE_POINT = "duplicate_point"
+    REPEATED_ROW = "repeated_row"
     # position
     NO_COORDINATES = "no_coordinates"
     BAD_COORDINATES = "unreadable_coordinates"
@@ -60,6 +62,7 @@ class Reason(StrEnum):
     MARKUP = "markup"
     BAD_URL = "bad_url"
     SPELLING = "spelling"
+    LEADING_ZEROS = "leading_zeros_lost"
     UNKNOWN_VALUE = "unknown_value"
     UNKNOWN_COUNTRY = "unknown_country"
     UNKNOWN_TIME_ZONE = "unknown_time_zone"
@@ -77,6 +80,9 @@ class Reason(StrEnum):
     HOURS_PAST_MIDNIGHT = "hours_past_midnight"
     CONFLICT = "rows_disagree"
     POINT_COUNT = "point_count_differs"
+    PLUG_LEVEL = "plug_level_unclear"
+    NEWEST_POWER = "power_of_the_newest_only"
+    NOT_IN_SERVICE = "not_in_service"
 
 
 EXPLAINED: dict[Reason, str] = {
@@ -85,6 +91,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.NESTED_TOO_DEEP: "the item is nested too deep to be read",
     Reason.NOT_JSON: "the line is not JSON",
     Reason.NOT_CSV: "the row is not CSV",
+    Reason.CELL_COUNT: "fewer cells than the heading: the last columns are empty; or more: the row is skipped",
     Reason.NOT_AN_OBJECT: "an object should stand here",
     Reason.CAMEL_CASE: "keys in camelCase, read as OCPI's snake_case (once per station)",
     Reason.DIALECT: "not OCPI, read by what its own keys say (once per station)",
@@ -98,11 +105,12 @@ EXPLAINED: dict[Reason, str] = {
     Reason.NO_CONNECTOR_ID: "a connector without id, named #k",
     Reason.DUPLICATE_CONNECTOR_ID: "two connectors of one EVSE with the same id: an equal one is left out, another named #k",
     Reason.DUPLICATE_POINT: "the point occurs twice in the register: the newer date_maj stays, else the later",
+    Reason.REPEATED_ROW: "a row of the same id that says the same plug, power and number again: counted once",
     Reason.NO_COORDINATES: "no position",
     Reason.BAD_COORDINATES: "a position that is not two decimal numbers",
     Reason.NUMERIC_COORDINATES: "coordinates as numbers; OCPI says strings",
     Reason.OUT_OF_RANGE: "latitude beyond ±90 or longitude beyond ±180",
-    Reason.ZERO_COORDINATES: "0, 0: a placeholder",
+    Reason.ZERO_COORDINATES: "0, 0: a placeholder; in a register of known countries also a single 0 outside them",
     Reason.SWAPPED: "outside the country it names, but inside if latitude and longitude were swapped; not corrected",
     Reason.OUTSIDE_COUNTRY: "outside the country it names",
     Reason.POSITIONS_DIFFER: "points of one station lie apart",
@@ -120,6 +128,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.MARKUP: "markup; removed",
     Reason.BAD_URL: "not an http or https URL",
     Reason.SPELLING: "an enum value in another spelling (case, spaces, OCPP's word)",
+    Reason.LEADING_ZEROS: "a postal code of five digits without its leading zeros; put back",
     Reason.UNKNOWN_VALUE: "an enum value that the format does not have",
     Reason.UNKNOWN_COUNTRY: "not ISO 3166-1 alpha-3; alpha-2 is read, a name is not",
     Reason.UNKNOWN_TIME_ZONE: "not an IANA time zone",
@@ -136,4 +145,7 @@ EXPLAINED: dict[Reason, str] = {
     Reason.HOURS_PAST_MIDNIGHT: "a period that ends before it begins, read as going past midnight",
     Reason.CONFLICT: "rows of one station disagree: the newest row's value stays",
     Reason.POINT_COUNT: "the register says another number of points than it lists",
+    Reason.PLUG_LEVEL: "the register does not say at which of its points the plug is: listed at all that can have it",
+    Reason.NEWEST_POWER: "one power for hardware of several generations: the newest has it, the others' is unknown",
+    Reason.NOT_IN_SERVICE: "planned, or closed for good: kept, but not shown",
 }

@@ -20,8 +20,9 @@ BUFFER_BYTES = 1 << 16  # what one read of the file asks for, and so the step of
 
 
 @contextmanager
-def open_source(path: Path, *, progress: bool | None = None) -> Iterator[BinaryIO]:
+def open_source(path: Path, *, progress: bool | None = None, most_bytes: int | None = None) -> Iterator[BinaryIO]:
     """The file's bytes, gunzipped if it begins like gzip (names lie). `progress` None: a bar when stderr is a terminal.
+    `most_bytes`: what a gzip may unpack to, where it comes from strangers.
 
     A file that cannot be opened or read on, or whose gzip is torn, raises `UnreadableFile`, halfway too. Errors of the
     caller's own inside the `with` pass through unchanged: that is why reads are guarded one by one.
@@ -36,7 +37,21 @@ def open_source(path: Path, *, progress: bool | None = None) -> Iterator[BinaryI
         if plain.peek(2)[:2] != GZIP_MAGIC:
             yield plain
         else:
-            yield _guarded(path, cast(BinaryIO, gzip.GzipFile(fileobj=plain)))
+            yield _guarded(path, cast(BinaryIO, gzip.GzipFile(fileobj=plain)), _bound(path, most_bytes))
+
+
+def _bound(path: Path, most_bytes: int | None) -> Callable[[int], object] | None:
+    if most_bytes is None:
+        return None
+    left = most_bytes
+
+    def spend(count: int) -> None:
+        nonlocal left
+        left -= count
+        if left < 0:
+            raise UnreadableFile(f"{path}: unpacks to more than {most_bytes} bytes")
+
+    return spend
 
 
 def _guarded(path: Path, inner: BinaryIO, advance: Callable[[int], object] | None = None) -> io.BufferedReader:

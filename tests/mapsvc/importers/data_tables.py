@@ -11,6 +11,8 @@ from pathlib import Path
 
 from geo.station import Located
 from mapsvc.importers import irve, ocpi
+from mapsvc.importers.command import FORMATS, Told
+from mapsvc.importers.csv_options import CsvOptions, column_map
 from mapsvc.importers.report import EXPLAINED, Reason, Report, UnreadableFile
 from mapsvc.importers.source import open_source
 
@@ -25,6 +27,23 @@ PARTIES = {
     "ocpi_2_2_1_locations-ev24.json": "PL*E24",  # our choice: the feed names no party at all
 }
 """What `--party` has to say for the feeds that do not tell their party."""
+
+
+FAST_CHARGERS_MAP = (
+    "name=operator,lat=lat,lon=lon,id=station_id,power_kw=max_individual_power_kw,evses=charging_points_count,"
+    "operator=operator,address=address,city=city,postal_code=postcode"
+)
+REGISTERS = {
+    "us_afdc/us_2022_min.csv.gz": ("afdc", Told()),
+    "us_afdc/ny_2025.csv.gz": ("afdc", Told()),
+    "de/Ladesaeulenkarte_2019-07-19.xlsx": ("bnetza", Told()),
+    "de/fast_chargers_2026-02-20.csv.gz": (
+        "csv",
+        Told("woladen", CsvOptions(column_map(FAST_CHARGERS_MAP), country="DEU")),
+    ),
+    "tesla/superchargers_2026-05.json.gz": ("superchargers", Told()),
+}
+"""The other registers, with their format and what the command line says of them."""
 
 
 def feeds(shared: Path) -> list[Path]:
@@ -50,6 +69,31 @@ def read_file(path: Path, report: Report) -> list[Located]:
         return list(ocpi.parse(source.read(), party=PARTIES.get(path.name), report=report))
 
 
+def read_register(shared: Path, name: str, report: Report) -> list[Located]:
+    format_name, told = REGISTERS[name]
+    with open_source(shared / name) as source:
+        return list(FORMATS[format_name][0](source, told, report))
+
+
+def register_tables(shared: Path) -> tuple[list[str], list[str]]:
+    """The counts and the dirty rows of `REGISTERS`."""
+    counts: list[tuple[str, ...]] = []
+    dirty: list[tuple[str, ...]] = []
+    for name, (format_name, _) in REGISTERS.items():
+        report = Report()
+        numbers = numbers_of(read_register(shared, name, report)) | {"dirty": report.total}
+        cells = (f"{numbers[key]:,}" for key in NUMBERS if key != "statuses")
+        counts.append((Path(name).name, format_name, *cells))
+        dirty += dirty_rows(Path(name).name, report)
+    heading = ("File", "format", "stations", "EVSEs", "connectors", "unpublished", "dirty rows")
+    return table(heading, counts), table(("File", "reason", "outcome", "rows"), dirty)
+
+
+def dirty_rows(name: str, report: Report) -> list[tuple[str, ...]]:
+    ordered = sorted(report.counts.items(), key=lambda item: (-item[1], item[0]))
+    return [(name, reason, outcome, f"{count:,}") for (reason, outcome), count in ordered]
+
+
 def tables(shared: Path) -> str:
     counts: list[tuple[str, ...]] = []
     dirty: list[tuple[str, ...]] = []
@@ -60,11 +104,9 @@ def tables(shared: Path) -> str:
         numbers = numbers_of(located) | {"dirty": report.total}
         totals.update(numbers)
         counts.append((path.name, PARTIES.get(path.name, ""), *(f"{numbers[key]:,}" for key in NUMBERS)))
-        dirty += [
-            (path.name, reason, outcome, f"{count:,}")
-            for (reason, outcome), count in sorted(report.counts.items(), key=lambda item: (-item[1], item[0]))
-        ]
+        dirty += dirty_rows(path.name, report)
     counts.append(("**all**", "", *(f"{totals[key]:,}" for key in NUMBERS)))
+    registers, register_dirt = register_tables(shared)
     heading = ("File", "`--party`", "stations", "EVSEs", "connectors", "unpublished", "with status", "dirty rows")
     return "\n".join(
         (
@@ -72,6 +114,11 @@ def tables(shared: Path) -> str:
             "",
             "### Dirty rows by reason\n",
             *table(("File", "reason", "outcome", "rows"), dirty),
+            "",
+            "### The other registers\n",
+            *registers,
+            "",
+            *register_dirt,
             "",
             "### The specification's examples\n",
             *table(("File", "stations", "EVSEs", "connectors", "unpublished", "dirty rows"), example_rows(shared)),
