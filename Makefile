@@ -1,8 +1,9 @@
 # `make help` lists the targets. Settings come from the environment: PORT=8090 make run
 PYTHON := .venv/bin/python
 PYTEST_ARGS ?= -n 2 --dist worksteal
+TORTURE_LIMIT := 3h
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format lock clean
+.PHONY: help setup run test torture lint format lock clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -18,6 +19,12 @@ test: ## set up, lint, type-check, run every test (PYTEST_ARGS="-k nearby" for s
 	@deploy/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+TORTURED := tests/sql/test_order_property.py tests/cache/test_replica.py tests/geo tests/mapsvc/test_tiles.py tests/e2e
+torture: ## the promises R1-R11 in their long versions: kills, fuzzing, restarts, tricklers (TORTURE_ARGS="-k redis" for some)
+	@deploy/setup.sh test
+	@echo "one to two hours on a quiet 2-core machine; stops by itself after $(TORTURE_LIMIT)"
+	TORTURE=1 timeout --kill-after=60 $(TORTURE_LIMIT) $(PYTHON) -m pytest $(PYTEST_ARGS) -ra --durations=15 $(TORTURED) $(TORTURE_ARGS)
 
 lint: ## ruff and mypy --strict
 	$(PYTHON) -m ruff check .

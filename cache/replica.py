@@ -98,6 +98,11 @@ class Replica:
         return self._ready
 
     @property
+    def ns(self) -> tuple[int, ...]:
+        """By shard, the number up to which every change is in the world; -1: not loaded."""
+        return tuple(position.n for position in self.positions)
+
+    @property
     def starved_s(self) -> float:
         """How long Redis has given nothing to a replica that is not ready."""
         return time.monotonic() - self._fed_at

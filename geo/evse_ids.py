@@ -24,7 +24,10 @@ from geo.point import Floats
 from geo.world import World
 
 MERGE_AT_LEAST = 4096  # entries
+WINDOW = 1 << 16  # rows looked through at one time for unread ones: 10 µs
 MERGE_FRACTION = 8  # a scan looks at no more than an eighth of the entries: 0.2 ms of 3 million
+
+GONE = -1  # the row of an entry that a later one of the same station replaces
 
 # "+" because DIN 91286 ids begin with one, and a query string turns it into a blank unless it is encoded.
 _SEPARATORS = dict.fromkeys(ord(c) for c in map(chr, range(sys.maxunicode + 1)) if c in "*-+" or c.isspace())
@@ -54,13 +57,16 @@ class EvseIds:
         self._rows: Rows = np.zeros(0, np.int32)
         self._new_hashes = array("q")
         self._new_rows = array("i")
-        self._read: set[int] = set()  # rows of the new part, those without ids included
-        self._unread: dict[int, None] = dict.fromkeys(world.shown_rows().tolist())  # in order
+        self._is_new: NDArray[np.bool_] = np.zeros(0, np.bool_)  # by row: in the new part, if only to say: no ids
+        self._is_unread: NDArray[np.bool_] = np.zeros(0, np.bool_)  # by row
+        self._next = 0  # no row below this is unread
+        self._note_unread(world.shown_rows())
         world.observe(self)
 
     @property
     def nbytes(self) -> int:
-        return self._hashes.nbytes + self._rows.nbytes + 12 * len(self._new_hashes)
+        by_row = self._is_new.nbytes + self._is_unread.nbytes
+        return self._hashes.nbytes + self._rows.nbytes + 12 * len(self._new_hashes) + by_row
 
     def changed(self, rows: Rows) -> None:
         """A status changes no id; whether an EVSE is REMOVED is asked at a hit."""
@@ -69,17 +75,22 @@ class EvseIds:
         """Nor does a confirmation."""
 
     def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
-        self._unread.update(dict.fromkeys(rows.tolist()))
+        self._note_unread(rows)
 
     def catch_up(self, most: int) -> bool:
         """Reads up to so many documents; whether all have been read."""
-        for _ in range(min(most, len(self._unread))):
-            row = next(iter(self._unread))
-            del self._unread[row]
-            self._take(row)
+        while most > 0 and self._next < len(self._is_unread):
+            window = self._is_unread[self._next : self._next + WINDOW]
+            found = np.flatnonzero(window)[:most]
+            for offset in found.tolist():
+                self._take(self._next + offset)
+            window[found] = False
+            if len(found) < most:
+                self._next += len(window)
+            most -= len(found)
         if len(self._new_hashes) > max(MERGE_AT_LEAST, len(self._hashes) // MERGE_FRACTION):
             self._merge()
-        return not self._unread
+        return self._next >= len(self._is_unread)
 
     def rows(self, wanted: str) -> list[int]:
         """Stations that have an EVSE of this normal id which is not REMOVED, of those read so far; in rising order."""
@@ -89,6 +100,7 @@ class EvseIds:
         if self._new_hashes:
             hits = np.flatnonzero(np.frombuffer(self._new_hashes, np.int64) == key)
             found.update(self._new_rows[at] for at in hits.tolist())
+        found.discard(GONE)
         return sorted(row for row in found if self._has(row, wanted))
 
     def _has(self, row: int, wanted: str) -> bool:
@@ -97,8 +109,22 @@ class EvseIds:
         slots = {one.slot for one in self._ids_of(self._world.docs[row]) if normal(one.evse_id) == wanted}
         return bool(slots) and any(state.slot in slots for state in self._world.evse_states(row))
 
+    def _note_unread(self, rows: Rows) -> None:
+        if len(rows) == 0:
+            return
+        lacking = self._world.stations.capacity - len(self._is_unread)
+        if lacking > 0:
+            self._is_unread = np.concatenate((self._is_unread, np.zeros(lacking, np.bool_)))
+            self._is_new = np.concatenate((self._is_new, np.zeros(lacking, np.bool_)))
+        self._is_unread[rows] = True
+        self._next = min(self._next, int(rows.min()))
+
     def _take(self, row: int) -> None:
-        self._read.add(row)
+        if self._is_new[row] and self._new_rows:  # read twice since the last merge
+            known = np.frombuffer(self._new_rows, np.int32)
+            known[known == row] = GONE
+            del known  # or the array could not grow
+        self._is_new[row] = True
         if not self._world.stations.shown[row]:
             return  # it went; what is known of it goes at the next merge
         hashes = {hash(text) for one in self._ids_of(self._world.docs[row]) if (text := normal(one.evse_id))}
@@ -106,12 +132,12 @@ class EvseIds:
         self._new_rows.extend([row] * len(hashes))
 
     def _merge(self) -> None:
-        read = np.zeros(self._world.stations.size, np.bool_)
-        read[np.fromiter(self._read, np.int64, len(self._read))] = True
-        kept = ~read[self._rows]
-        hashes = np.concatenate((self._hashes[kept], np.frombuffer(self._new_hashes, np.int64)))
-        rows = np.concatenate((self._rows[kept], np.frombuffer(self._new_rows, np.int32)))
+        kept = ~self._is_new[self._rows]
+        new_rows = np.frombuffer(self._new_rows, np.int32)
+        there = new_rows != GONE
+        hashes = np.concatenate((self._hashes[kept], np.frombuffer(self._new_hashes, np.int64)[there]))
+        rows = np.concatenate((self._rows[kept], new_rows[there]))
         order = np.argsort(hashes, kind="stable")  # finds sorted stretches, so this is linear but for the new part
         self._hashes, self._rows = hashes[order], rows[order]
         self._new_hashes, self._new_rows = array("q"), array("i")
-        self._read.clear()
+        self._is_new[:] = False

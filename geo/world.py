@@ -100,6 +100,10 @@ class World:
         """Names by what `stations.party` holds."""
         return self._clocks.names
 
+    def removed_n(self, num: int) -> int:
+        """The number that ended a station; -1: not known."""
+        return self._removed_n.get(num, -1)
+
     def shown_rows(self) -> Rows:
         return np.flatnonzero(self.stations.shown[: self.stations.size]).astype(np.int32)
 
@@ -279,9 +283,10 @@ class World:
             e.live[part] = False
             self._book.leave(self.keys[row], num, row, first, slots)
             s.shown[row] = False
-            self.docs[row] = b""
         self.station_count -= len(gone)
         self._tell_reshaped(rows, lat, lon)
+        for row in gone:  # after observers have seen whose it was
+            self.docs[row] = b""
         return kept
 
     def _put_in(self, records: Sequence[StationRecord], kept: dict[int, NDArray[np.int64]], now_ms: int) -> None:

@@ -36,7 +36,7 @@ COMMANDS = {
     "import": Command("mapsvc.importers.command", "import stations from files"),
     "generate": Command("mapsvc.generate", "fill the store with a seeded synthetic country"),
     "simulate": Command("mapsvc.simulate", "report live statuses for the generated stations", is_service=True),
-    "replay": Command("mapsvc.replay", "replay recorded statuses"),
+    "replay": Command("mapsvc.replay.command", "replay recorded statuses"),
     "roads": Command("mapsvc.roads", "build the road network for routing"),
     "keys": Command("mapsvc.access", "create, revoke and list API keys", prefix="keys"),
     "party": Command("mapsvc.access", "set and list parties", prefix="party"),

@@ -6,17 +6,27 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from cache.client import Cache
 from cache.replica import Replica
 from geo.world import World
 from mapsvc.bodies import Bodies
 from mapsvc.body import BODY_BYTES
+from mapsvc.connections import Connections
 from mapsvc.forward import Forwarder
 from mapsvc.guard import Guard
 from mapsvc.health import Health
 from mapsvc.limits import RateLimit
+from mapsvc.live.handler import Live
+from mapsvc.live.history import Positions
+from mapsvc.live.hub import Hub
+from mapsvc.live.query import LIVE
 from mapsvc.metrics import Metrics
+from mapsvc.openapi.reads import PROBES, READS
+from mapsvc.openapi.serving import Documentation
+from mapsvc.openapi.writes import WRITES
 from mapsvc.reading import Reader
 from mapsvc.settings import Settings
+from mapsvc.summary import SUMMARY, Summary
 from mapsvc.tiles import Tiles
 
 
@@ -29,6 +39,7 @@ class Worker:
     tiles: Tiles
     bodies: Bodies
     health: Health
+    connections: Connections
     application: web.Application
 
 
@@ -41,15 +52,26 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
     tiles = Tiles(world)
     bodies = Bodies(world)
 
+    hub = Hub(world, bodies, tiles, lambda: Positions(replica.epoch, replica.ns), replica.now_ms)
+
     # Who may ask for what
     reader = Reader(world, tiles, bodies, replica.now_ms, lambda: replica.ready, base_url)
-    health = Health(replica, replica.now_ms)
+    health = Health(replica, replica.now_ms, Cache(settings.redis_url or ""))
+    summary = Summary(replica, health.data_age_s)
     forwarder = Forwarder(settings.ingest_url)
     guard = Guard(metrics, RateLimit(settings.rate_limit))
+    documentation = Documentation((*READS, LIVE, *WRITES, SUMMARY, *PROBES), base_url)
+    connections = Connections(metrics, settings.connections_per_address)
+    live = Live(world, bodies, hub, lambda: replica.ready, connections.draining)
 
     application = web.Application(client_max_size=BODY_BYTES, middlewares=[guard.middleware()])
-    application.add_routes([*reader.routes(), *forwarder.routes(), *health.routes()])
+    application.add_routes([*reader.routes(), *live.routes(), *summary.routes(), *forwarder.routes()])
+    application.add_routes([*health.routes(), *documentation.routes()])
     application.cleanup_ctx.append(forwarder.run)
+    application.cleanup_ctx.append(reader.run)
+    application.cleanup_ctx.append(summary.run)
+    application.cleanup_ctx.append(health.run)
+    application.cleanup_ctx.append(live.run)
 
     # What can be seen from outside
     for name, read in {
@@ -60,8 +82,11 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
         "mapsvc_replica_gaps_total": lambda: float(replica.gaps),
         "mapsvc_replica_applied_rows_total": lambda: float(replica.applied_rows),
         "mapsvc_replica_lag_seconds": lambda: replica.lag_ms / 1000,
-        "mapsvc_data_age_seconds": lambda: health.data_age_s() or 0.0,
+        "mapsvc_data_age_seconds": health.silent_s,
         "mapsvc_tile_cache_bytes": lambda: float(tiles.cached_bytes),
+        "mapsvc_live_subscribers": lambda: float(hub.size),
+        "mapsvc_live_messages_total": lambda: float(hub.messages),
+        "mapsvc_live_dropped_total": lambda: float(live.dropped),
     }.items():
         metrics.gauge(name, read)
-    return Worker(world, replica, tiles, bodies, health, application)
+    return Worker(world, replica, tiles, bodies, health, connections, application)

@@ -25,6 +25,22 @@ from geo.world import World
 
 MAX_PREPARED = 100_000  # static parts, and whole summaries: about 30 MB and 50 MB
 
+WIRE_NAMES = {"last_updated_ms": "last_updated", "begin_ms": "period_begin", "end_ms": "period_end"}
+"""What answers call some fields of geo.station: there they are text."""
+
+SUMMARY_MEMBERS = (
+    "id", "name", "address", "city", "operator", "lat", "lon", "connectors", "max_power_kw", "evses", "open_now",
+    "changed_at", "seen_at",
+)  # fmt: skip
+NEARBY_MEMBERS = (*SUMMARY_MEMBERS, "distance_m")
+STATION_MEMBERS = (
+    "id",
+    *(WIRE_NAMES.get(name, name) for name in Station.__struct_fields__ if name != "publish"),
+    "evse_counts",
+    "open_now",
+)
+"""The names of an answer's members, which `fields=` may choose from."""
+
 _OPEN = {OpenState.OPEN: b"true", OpenState.CLOSED: b"false", OpenState.UNKNOWN: b"null"}
 
 

@@ -24,6 +24,7 @@ LONGEST_PAUSE_S = 5.0
 STEADY_S = 10.0  # a child that was ready this long starts over with the first pause
 HOPELESS = 5  # failures in a row before it was ever ready: the reason is not going to pass
 STOP_S = 15.0  # for a graceful end; then SIGKILL
+RENEW_POLL_S = 0.05
 LOG_BYTES = 64 << 20  # a longer log is set aside as .old and begun anew
 
 
@@ -40,6 +41,7 @@ class Child:
         log: Path,
         tell: Callable[[str], None],
         on_restart: Callable[[], None] = lambda: None,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.role = role
         self.log = log
@@ -49,6 +51,7 @@ class Child:
         self._env = dict(env)
         self._tell = tell
         self._on_restart = on_restart
+        self._stop_signal = stop_signal
         self._process: subprocess.Popen[bytes] | None = None
         self._ready_at: float | None = None  # of the process that runs now
         self._stopping = False
@@ -76,17 +79,28 @@ class Child:
             self._on_restart()
 
     async def stop(self) -> None:
-        """SIGTERM, wait, SIGKILL; whatever the role forked goes with it."""
+        """The stop signal, wait, SIGKILL; whatever the role forked goes with it."""
         self._stopping = True
         process = self._process
         if process is None:
             return
         if not spawn.has_ended(process):
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(self._stop_signal)
         if not await ended(process, STOP_S):
             self._tell(f"{self.role} did not end within {STOP_S:.0f} s; killing it")
             process.kill()
         await asyncio.to_thread(spawn.sweep, process)
+
+    async def renew(self) -> None:
+        """The program as it is on disk now: ended, and as ever started again; returns when that one is ready."""
+        before = self._process
+        self.send(self._stop_signal)
+        while not self._stopping and (self._process is before or self._ready_at is None):  # noqa: ASYNC110 (two facts)
+            await asyncio.sleep(RENEW_POLL_S)
+
+    def send(self, number: signal.Signals) -> None:
+        if self._process is not None and not spawn.has_ended(self._process):
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         self._stopping = True
@@ -100,7 +114,7 @@ class Child:
         with self.log.open("ab") as log:
             process = self._process = spawn.spawn(
                 self._argv,
-                deathsig=signal.SIGTERM,
+                deathsig=self._stop_signal,
                 log=log,
                 cwd=Path.cwd(),
                 env=self._env,

@@ -1,33 +1,48 @@
-"""Writes pass through: an API worker hands POST, PUT and DELETE to ingest as they are and its answer back."""
+"""Writes pass through: an API worker hands POST, PUT and DELETE to ingest as they are and its answer back.
+
+A restart of ingest is not the client's business (promise R9): while nobody listens there, a write waits; and a write whose
+connection ended without an answer is sent again. It may have been committed the first time. That harms nothing: the
+ordering rule makes a status that is written twice a confirmation, an equal station document `unchanged`, a heartbeat is
+one, and a DELETE says 404 the second time: what a client would be told that, after a 503, sends it again itself.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from mapsvc.body import read_packed
+from mapsvc.body import BODY_BYTES, SMALL_BODY_BYTES, read_packed
 from mapsvc.problems import Unavailable
 
-ANSWER_S = 20.0
+ANSWER_S = 20.0  # for a write, waiting included
+ABSENT_S = 6.0  # that a write waits for ingest to be there; it restarts in two seconds, on a busy machine in four
+ASK_AGAIN_S = 0.05
+WAITING = 256  # writes that wait at one time: their bodies lie in memory
 
 PASSED_ON = ("Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key")
 PASSED_BACK = ("Content-Type", "Cache-Control", "Retry-After", "WWW-Authenticate", "Idempotency-Replayed", "Allow")
+
+NO_ANSWER = (  # not a byte of one
+    aiohttp.ClientOSError, aiohttp.ConnectionTimeoutError, aiohttp.ServerDisconnectedError, ConnectionError,
+)  # fmt: skip
 
 
 class Forwarder:
     def __init__(self, ingest_url: str | None) -> None:
         self._ingest_url = ingest_url
         self._session: aiohttp.ClientSession | None = None
+        self._waiting = 0
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/v1/status", self.forward),
-            web.post("/v1/heartbeat", self.forward),
+            web.post("/v1/heartbeat", self.forward_small),
             web.put("/v1/stations/{id}", self.forward),
-            web.delete("/v1/stations/{id}", self.forward),
+            web.delete("/v1/stations/{id}", self.forward_small),
         ]
 
     async def run(self, _: web.Application) -> AsyncIterator[None]:
@@ -38,18 +53,43 @@ class Forwarder:
         ) as self._session:
             yield
 
-    async def forward(self, request: web.Request) -> web.Response:
+    async def forward_small(self, request: web.Request) -> web.Response:
+        return await self.forward(request, SMALL_BODY_BYTES)
+
+    async def forward(self, request: web.Request, most_bytes: int = BODY_BYTES) -> web.Response:
         if self._session is None or self._ingest_url is None:
             raise Unavailable("This server takes no writes.", 5)
-        body = await read_packed(request)
-        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-        url = self._ingest_url + request.raw_path
+        body = await read_packed(request, most_bytes)
         try:
-            async with self._session.request(
-                request.method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                told = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
-                return web.Response(status=answer.status, body=await answer.read(), headers=told)
+            async with asyncio.timeout(ANSWER_S):
+                return await self._sent(request, body)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             # It may or may not have been written: what is not acknowledged has to be sent again, and that is harmless.
             raise Unavailable("Writes are not taken at the moment.", 2) from error
+
+    async def _sent(self, request: web.Request, body: bytes) -> web.Response:
+        """The answer; raises the last failure when ingest stays away."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + ABSENT_S
+        while True:
+            try:
+                return await self._once(request, body)
+            except NO_ANSWER:
+                if loop.time() > give_up_at or self._waiting >= WAITING:
+                    raise
+            self._waiting += 1
+            try:
+                await asyncio.sleep(ASK_AGAIN_S)
+            finally:
+                self._waiting -= 1
+
+    async def _once(self, request: web.Request, body: bytes) -> web.Response:
+        assert self._session is not None and self._ingest_url is not None
+        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        # Not raw_path: that is whatever stands in the request line, "http://elsewhere/" included.
+        url = URL(self._ingest_url + request.rel_url.raw_path_qs, encoded=True)
+        async with self._session.request(
+            request.method, url, data=body, headers=headers, allow_redirects=False
+        ) as answer:
+            told = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
+            return web.Response(status=answer.status, body=await answer.read(), headers=told)

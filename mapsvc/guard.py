@@ -11,7 +11,7 @@ from math import ceil
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from mapsvc.limits import RateLimit
+from mapsvc.limits import RateLimit, network_of
 from mapsvc.metrics import Histogram, Metrics
 from mapsvc.problems import Internal, Problem, TooMany, of_http_exception
 
@@ -42,7 +42,8 @@ class Guard:
             response = await self._answer(request, handler)
             if request.method in READS:
                 response.headers.update(CORS)
-            self._observe(request, response.status, time.perf_counter() - began)
+            if response.content_type != "text/event-stream":  # how long somebody watched is no latency
+                self._observe(request, response.status, time.perf_counter() - began)
             return response
 
         return guard
@@ -51,7 +52,7 @@ class Guard:
         if request.method == "OPTIONS" and request.headers.get("Access-Control-Request-Method") in READS:
             return web.Response(status=204, headers=PREFLIGHT)
         try:
-            wait_s = self._limit.wait_s(request.remote or "", time.monotonic())
+            wait_s = self._limit.wait_s(network_of(request.remote or ""), time.monotonic())
             if wait_s:
                 self._metrics.count("mapsvc_refused", reason="rate")
                 raise TooMany("Too many requests from this address.", retry_after_s=ceil(wait_s))

@@ -1,11 +1,31 @@
-"""How much one address may ask for: a token bucket each, in bounded memory."""
+"""How much one address may ask for: a token bucket each, in bounded memory.
+
+An address is the peer's of the connection. X-Forwarded-For is not read: anybody can write it. Behind a proxy all
+connections come from the proxy's address, so there the limits are the proxy's business and set to 0 here.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
 
 BURST_S = 2.0  # a map that opens asks for some dozen tiles at once: as much as two seconds' worth
 ADDRESSES = 50_000  # remembered per worker; the one not seen for longest is forgotten first
+
+
+@lru_cache(ADDRESSES)
+def network_of(address: str) -> str:
+    """Whom limits count as one: an IPv4 address, or the /64 that one IPv6 subscriber has to choose from."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:  # a unix socket has none
+        return address
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:  # a listener on both shows IPv4 as ::ffff:192.0.2.1
+            return str(parsed.ipv4_mapped)
+        return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
+    return address
 
 
 class RateLimit:

@@ -65,8 +65,12 @@ def page_of(world: World, parts: Iterable[Rows], wanted: Filter, limit: int) -> 
 
 def rows_of_keys(world: World, keys: Iterable[str], after: int) -> Iterator[Rows]:
     """The stations of these case-folded keys, unknown ones left out, in order of num."""
-    rows = np.unique(np.array([row for key in keys if (row := world.find(key)) is not None], np.int32))
-    yield _in_order(world, rows, after)
+    return in_order(world, (row for key in keys if (row := world.find(key)) is not None), after)
+
+
+def in_order(world: World, rows: Iterable[int], after: int) -> Iterator[Rows]:
+    """These stations, once each, in order of num."""
+    yield _in_order(world, np.unique(np.fromiter(rows, np.int32)), after)
 
 
 def rows_in_box(world: World, box: Box, after: int) -> Iterator[Rows]:

@@ -1,34 +1,46 @@
 """From a query string to one typed query: the only door for what clients send with a GET.
 
-Every parameter may stand once; an unknown one is an error. All faults of a request are reported together, each with the
-parameter's name and what is allowed.
+Every parameter may stand once; an unknown one is an error. The tables at the end are what the parsers read by and what
+/openapi.json describes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
-from urllib.parse import parse_qsl, unquote
+from typing import NamedTuple
+from urllib.parse import unquote
 
-from geo.connectors import CONNECTOR_BY_FOLDED
-from geo.filters import FACILITIES, FACILITY_BIT, ConnectorFilter, Filter
+from geo.connectors import CONNECTOR_TYPES
+from geo.evse_ids import normal
+from geo.filters import FACILITIES, NO_FILTER, ConnectorFilter, Filter
 from geo.nearby import MAX_RADIUS_M
-from geo.point import Box, CoordinateError, LatLon
-from mapsvc.problems import Fault, Problem
+from geo.point import Box, LatLon
+from mapsvc.bodies import NEARBY_MEMBERS, STATION_MEMBERS, SUMMARY_MEMBERS
+from mapsvc.parameter import (
+    FLAG,
+    MAX_WORDS,
+    Given,
+    Kind,
+    Parameter,
+    Table,
+    comma_list,
+    free_words,
+    names_of,
+    number,
+    one_of,
+    plain_float,
+    split_words,
+    whole,
+)
+from mapsvc.shape import PLAIN, Shape
 
-MAX_QUERY = 8192  # characters
-MAX_FIELDS = 40
-MAX_WORDS = 50  # alternatives in one comma list
 MAX_IDS = 100
+MAX_ID = 300  # characters of a station id, percent-encoding undone
+MAX_EVSE_ID = 128
+MAX_AVAILABLE = 1000
+MOST_KW = 10_000
 NEARBY_LIMIT, MAX_NEARBY_LIMIT = 20, 1000
 LIST_LIMIT, MAX_LIST_LIMIT = 100, 1000
 DEFAULT_RADIUS_M = 10_000.0
-
-FILTER_NAMES = frozenset(
-    {"connector", "min_power_kw", "max_power_kw", "available", "operator", "exclude_operator", "facility", "open_now"}
-)
-
-T = TypeVar("T")
 
 
 class NearbyQuery(NamedTuple):
@@ -36,228 +48,253 @@ class NearbyQuery(NamedTuple):
     radius_m: float
     limit: int
     wanted: Filter
+    shape: Shape
 
 
 class ListQuery(NamedTuple):
-    """Exactly one of `box` and `ids` (case-folded station keys)."""
+    """Exactly one of `box`, `ids` (case-folded station keys) and `evse_id` (in its normal form)."""
 
     box: Box | None
     ids: tuple[str, ...] | None
+    evse_id: str | None
     limit: int
     after: int  # the `num` that the previous page ended with; -1: the first page
     wanted: Filter
+    shape: Shape
 
 
-class Params:
-    """The parameters of one request, taken one by one; `done` raises what was wrong with any of them."""
-
-    def __init__(self, query: str) -> None:
-        self._values: dict[str, str] = {}
-        self._faults: list[Fault] = []
-        if len(query) > MAX_QUERY:
-            raise Problem("The query is too long.", [Fault("", f"at most {MAX_QUERY} characters")])
-        try:
-            query.encode()  # a raw byte of a request line comes as a lone surrogate, and nothing could repeat it
-            pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
-        except ValueError as error:
-            allowed = f"at most {MAX_FIELDS} name=value pairs in UTF-8, joined by &"
-            raise Problem("The query cannot be read.", [Fault("", allowed)]) from error
-        for name, value in pairs:
-            if name in self._values:
-                self._fault(name, "given once")
-            self._values[name] = value
-
-    def _fault(self, name: str, allowed: str) -> None:
-        self._faults.append(Fault(name[:64], allowed))
-
-    def take(self, name: str, parse: Callable[[str], T], allowed: str, default: T) -> T:
-        """The parsed value; `parse` raises ValueError for what is not `allowed`."""
-        text = self._values.pop(name, None)
-        if text is None:
-            return default
-        try:
-            return parse(text)
-        except CoordinateError as error:
-            self._fault(name, str(error))
-        except ValueError:
-            self._fault(name, allowed)
-        return default
-
-    def need(self, name: str, parse: Callable[[str], T], allowed: str, stand_in: T) -> T:
-        """Like `take`, but the parameter must be there; `stand_in` keeps parsing going after a fault."""
-        if name not in self._values:
-            self._fault(name, f"required: {allowed}")
-            return stand_in
-        return self.take(name, parse, allowed, stand_in)
-
-    def has(self, name: str) -> bool:
-        return name in self._values
-
-    def fault(self, name: str, allowed: str) -> None:
-        self._fault(name, allowed)
-
-    def done(self) -> None:
-        """Raises Problem if anything was wrong, unknown parameters included."""
-        for name in self._values:
-            self._fault(name, "nothing: unknown parameter")
-        if self._faults:
-            raise Problem("The request is not valid.", self._faults)
-
-
-def number(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = _plain_float(text)
-        # Asked this way round NaN fails too. Don't change.
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    return parse
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= 16 and low <= int(text) <= high):
-            raise ValueError
-        return int(text)
-
-    return parse
-
-
-def _plain_float(text: str) -> float:
-    # float() takes "1_0", " 1 ", "infinity" and other scripts' digits; a coordinate is none of these.
-    if len(text) > 32 or not text or not set(text) <= set("0123456789+-.eE"):
-        raise ValueError
-    return float(text)
-
-
-def words(text: str) -> list[str]:
-    found = [word.strip() for word in text.split(",")]
-    if not all(found) or len(found) > MAX_WORDS:
-        raise ValueError
-    return found
-
-
-def _connectors(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(sorted({CONNECTOR_BY_FOLDED[word.casefold()] for word in words(text)}))
-    except KeyError as error:
-        raise ValueError from error
-
-
-def _facilities(text: str) -> tuple[str, ...]:
-    found = {word.upper() for word in words(text)}
-    if not found <= FACILITY_BIT.keys():
-        raise ValueError
-    return tuple(sorted(found))
-
-
-def _operators(text: str) -> tuple[str, ...]:
-    return tuple(sorted({word.casefold() for word in words(text)}))
-
-
-def _flag(text: str) -> bool:
-    if text.lower() not in ("true", "false", "1", "0"):
-        raise ValueError
-    return text.lower() in ("true", "1")
-
-
-def _available(text: str) -> int:
-    return 1 if text == "" else whole(1, 1000)(text)
-
-
-_KW = number(0, 10_000)
-
-
-def take_filter(params: Params) -> Filter:
-    connector = ConnectorFilter(
-        params.take(
-            "connector", _connectors, f"names, comma-separated, of: {', '.join(CONNECTOR_BY_FOLDED.values())}", ()
-        ),
-        params.take("min_power_kw", _optional(_KW), "a number from 0 to 10000", None),
-        params.take("max_power_kw", _optional(_KW), "a number from 0 to 10000", None),
-    )
-    return Filter(
-        connector,
-        params.take("available", _available, "a whole number from 1 to 1000, or alone", 0),
-        params.take("operator", _operators, f"1 to {MAX_WORDS} party ids or operator names, comma-separated", ()),
-        params.take(
-            "exclude_operator", _operators, f"1 to {MAX_WORDS} party ids or operator names, comma-separated", ()
-        ),
-        params.take("facility", _facilities, f"names, comma-separated, of: {', '.join(FACILITIES)}", ()),
-        params.take("open_now", _flag, "true or false", False),
-    )
-
-
-def _optional(parse: Callable[[str], float]) -> Callable[[str], float | None]:
-    return parse
-
-
-def parse_nearby(query: str) -> NearbyQuery:
-    params = Params(query)
-    lat = params.need("lat", number(-90, 90), "a number from -90 to 90", 0.0)
-    lon = params.need("lon", number(-180, 180), "a number from -180 to 180", 0.0)
-    radius_m = params.take(
-        "radius_m", number(1, MAX_RADIUS_M), f"a number from 1 to {MAX_RADIUS_M:.0f}", DEFAULT_RADIUS_M
-    )
-    limit = params.take(
-        "limit", whole(1, MAX_NEARBY_LIMIT), f"a whole number from 1 to {MAX_NEARBY_LIMIT}", NEARBY_LIMIT
-    )
-    params.take("sort", _one("distance"), "distance", "distance")
-    wanted = take_filter(params)
-    params.done()
-    return NearbyQuery(LatLon.of(lat, lon), radius_m, limit, wanted)
-
-
-def _one(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError
-        return text
-
-    return parse
+# -- kinds that only one parameter has --------------------------------------------------------------------------------------
 
 
 def _box(text: str) -> Box:
     parts = text.split(",")
     if len(parts) != 4:
         raise ValueError
-    west, south, east, north = (_plain_float(part.strip()) for part in parts)
+    west, south, east, north = (plain_float(part.strip()) for part in parts)
     return Box.of(west, south, east, north)
+
+
+_LONGITUDE, _LATITUDE = number(-180, 180), number(-90, 90)
+_BOX = Kind(
+    _box,
+    "west,south,east,north in degrees; west > east crosses the antimeridian",
+    {
+        "type": "array",
+        "prefixItems": [_LONGITUDE.schema, _LATITUDE.schema, _LONGITUDE.schema, _LATITUDE.schema],
+        "items": False,
+        "minItems": 4,
+    },
+)
 
 
 def _ids(text: str) -> tuple[str, ...]:
     # An id is printed percent-encoded (geo.station.public_id), so a comma in it is no separator; the query's own encoding,
     # which a client's library adds, is gone by now. Plain characters that a client left alone stay what they are.
     found = [unquote(one) for one in text.split(",")]
-    if len(found) > MAX_IDS or not all(0 < len(one) <= 300 for one in found):
+    if len(found) > MAX_IDS or not all(0 < len(one) <= MAX_ID for one in found):
         raise ValueError
     return tuple(one.casefold() for one in found)
 
 
-_WORLD = Box(-180.0, -90.0, 180.0, 90.0)
+_IDS = Kind(
+    _ids,
+    f"1 to {MAX_IDS} station ids, comma-separated",
+    comma_list({"type": "string", "minLength": 1, "maxLength": MAX_ID, "pattern": "^[^,]*$"}, MAX_IDS),
+)
+
+
+def _evse_id(text: str) -> str:
+    found = normal(text)
+    if not found or len(text) > MAX_EVSE_ID:
+        raise ValueError
+    return found
+
+
+_EVSE_ID = Kind(
+    _evse_id,
+    f"an EVSE id such as DE*ABC*E1234*5, at most {MAX_EVSE_ID} characters",
+    {"type": "string", "maxLength": MAX_EVSE_ID, "pattern": r"[^*+\s-]"},
+)
+
+
+_COUNT = whole(1, MAX_AVAILABLE, f"a whole number from 1 to {MAX_AVAILABLE}, or alone")
+_AVAILABLE = Kind(lambda text: 1 if text == "" else _COUNT.parse(text), _COUNT.allowed, _COUNT.schema)
+
+
+def _members_of(names: tuple[str, ...]) -> Kind[frozenset[str]]:
+    def parse(text: str) -> frozenset[str]:
+        found = frozenset(split_words(text))
+        if not found <= known:
+            raise ValueError
+        return found
+
+    known = frozenset(names)
+    schema = comma_list({"type": "string", "enum": list(names)}, MAX_WORDS)
+    return Kind(parse, f"names, comma-separated, of: {', '.join(names)}", schema)
+
+
+# -- parameters -------------------------------------------------------------------------------------------------------------
+
+LAT = Parameter("lat", _LATITUDE, "Latitude, degrees north.", "48.667")
+LON = Parameter("lon", _LONGITUDE, "Longitude, degrees east.", "6.893")
+RADIUS_M = Parameter(
+    "radius_m", number(1, int(MAX_RADIUS_M)), "How far to look, metres as the crow flies.", "50000", DEFAULT_RADIUS_M
+)
+NEAREST = Parameter("limit", whole(1, MAX_NEARBY_LIMIT), "How many stations at most.", "3", NEARBY_LIMIT)
+SORT = Parameter("sort", one_of("distance"), "The order of the stations.", "distance", "distance")
+
+BBOX = Parameter(
+    "bbox",
+    _BOX,
+    "A box: west, south, east, north in degrees; west > east crosses the antimeridian, south must not exceed north. "
+    "Exactly one of `bbox`, `ids` and `evse_id`.",
+    "6.5,48.5,7.2,48.9",
+    None,
+)
+IDS = Parameter(
+    "ids",
+    _IDS,
+    "Ids as lists show them, in any case; unknown ones are left out. Exactly one of `bbox`, `ids` and `evse_id`.",
+    "XH*NOH~00000000-0000-4e5c-a1b2-000000000000",
+    None,
+)
+EVSE_ID = Parameter(
+    "evse_id",
+    _EVSE_ID,
+    "The id on the charger or in its QR code, in any case, with or without its separators (`*`, `-`, blanks): the stations "
+    "that have such an EVSE, usually one. Exactly one of `bbox`, `ids` and `evse_id`.",
+    "DE*ABC*E1234*5",
+    None,
+)
+PAGE = Parameter("limit", whole(1, MAX_LIST_LIMIT), "How many stations a page has at most.", "5", LIST_LIMIT)
+AFTER = Parameter(
+    "after",
+    whole(0, 2**53, "the value of a Link rel=next"),
+    "Where the page begins: as the Link of the last one has it.",
+    "1",
+    -1,
+)
+
+CONNECTOR = Parameter(
+    "connector",
+    names_of(CONNECTOR_TYPES),
+    "OCPI connector types, any of which; counts are of the EVSEs that have one. On the same connector as the powers.",
+    "IEC_62196_T2_COMBO",
+    (),
+)
+MIN_POWER_KW = Parameter("min_power_kw", number(0, MOST_KW), "Least power, kW, of the same connector.", "100", None)
+MAX_POWER_KW = Parameter("max_power_kw", number(0, MOST_KW), "Most power, kW, of the same connector.", "350", None)
+AVAILABLE = Parameter(
+    "available",
+    _AVAILABLE,
+    "Stations with at least so many EVSEs that are AVAILABLE now and have such a connector; alone: 1.",
+    "1",
+    0,
+    may_be_empty=True,
+)
+OPERATOR = Parameter(
+    "operator",
+    free_words("party ids or operator names"),
+    "Party ids or operator names, any of which, in any case.",
+    "XH*NOH",
+    (),
+)
+EXCLUDE_OPERATOR = Parameter(
+    "exclude_operator",
+    free_words("party ids or operator names"),
+    "Party ids or operator names, none of which.",
+    "XH*NOH",
+    (),
+)
+FACILITY = Parameter("facility", names_of(FACILITIES), "OCPI facilities, any of which.", "CAFE,RESTAURANT", ())
+OPEN_NOW = Parameter(
+    "open_now",
+    FLAG,
+    "Only stations that are open now. Those whose hours nobody knows are left out and counted in `excluded_unknown_hours`.",
+    "true",
+    False,
+)
+FILTERS = (
+    CONNECTOR, MIN_POWER_KW, MAX_POWER_KW, AVAILABLE, OPERATOR, EXCLUDE_OPERATOR, FACILITY, OPEN_NOW,
+)  # fmt: skip
+
+FORMAT = Parameter(
+    "format", one_of("json", "geojson"), "GeoJSON (RFC 7946) has lon, lat in `geometry`.", "geojson", "json"
+)
+
+
+def _fields(names: tuple[str, ...]) -> Parameter[frozenset[str] | None]:
+    return Parameter(
+        "fields", _members_of(names), "Only these members of a station; `id` is always there.", "name,lat,lon", None
+    )
+
+
+NEARBY_FIELDS, LIST_FIELDS, STATION_FIELDS = map(_fields, (NEARBY_MEMBERS, SUMMARY_MEMBERS, STATION_MEMBERS))
+
+# -- operations -------------------------------------------------------------------------------------------------------------
+
+NEARBY = Table(LAT, LON, RADIUS_M, NEAREST, SORT, *FILTERS, NEARBY_FIELDS, FORMAT)
+LIST = Table(BBOX, IDS, EVSE_ID, PAGE, AFTER, *FILTERS, LIST_FIELDS, FORMAT)
+STATION = Table(STATION_FIELDS, FORMAT)
+TILE = Table(*FILTERS)
+
+FILTER_NAMES = frozenset(parameter.name for parameter in FILTERS)
+
+
+def parse_nearby(query: str) -> NearbyQuery:
+    given = Given(query, NEARBY)
+    given.done()
+    at = LatLon.of(given[LAT], given[LON])
+    return NearbyQuery(at, given[RADIUS_M], given[NEAREST], filter_of(given), _shape(given, NEARBY_FIELDS))
 
 
 def parse_list(query: str) -> ListQuery:
-    params = Params(query)
-    if params.has("bbox") == params.has("ids"):
-        params.fault("bbox", "exactly one of bbox and ids")
-    box = params.take("bbox", _box, "west,south,east,north in degrees; west > east crosses the antimeridian", _WORLD)
-    no_ids: tuple[str, ...] = ()
-    ids = params.take("ids", _ids, f"1 to {MAX_IDS} station ids, comma-separated", no_ids)
-    limit = params.take("limit", whole(1, MAX_LIST_LIMIT), f"a whole number from 1 to {MAX_LIST_LIMIT}", LIST_LIMIT)
-    after = params.take("after", whole(0, 2**53), "the value of a Link rel=next", -1)
-    wanted = take_filter(params)
-    params.done()
-    return ListQuery(None if ids else box, ids or None, limit, after, wanted)
+    given = Given(query, LIST)
+    if len(given.names & {"bbox", "ids", "evse_id"}) != 1:
+        given.fault("bbox", "exactly one of bbox, ids and evse_id")
+    given.done()
+    return ListQuery(
+        given[BBOX],
+        given[IDS],
+        given[EVSE_ID],
+        given[PAGE],
+        given[AFTER],
+        filter_of(given),
+        _shape(given, LIST_FIELDS),
+    )
+
+
+def parse_station(query: str) -> Shape:
+    given = Given(query, STATION)
+    given.done()
+    return _shape(given, STATION_FIELDS)
 
 
 def parse_tile_filter(query: str) -> Filter:
-    params = Params(query)
-    wanted = take_filter(params)
-    params.done()
-    return wanted
+    given = Given(query, TILE)
+    given.done()
+    return filter_of(given)
 
 
 def parse_nothing(query: str) -> None:
-    Params(query).done()
+    Given(query, Table()).done()
+
+
+def filter_of(given: Given) -> Filter:
+    """The filter among what was given, for any table with FILTERS in it."""
+    if not given.has_any(FILTER_NAMES):
+        return NO_FILTER
+    return Filter(
+        ConnectorFilter(given[CONNECTOR], given[MIN_POWER_KW], given[MAX_POWER_KW]),
+        given[AVAILABLE],
+        given[OPERATOR],
+        given[EXCLUDE_OPERATOR],
+        given[FACILITY],
+        given[OPEN_NOW],
+    )
+
+
+def _shape(given: Given, fields: Parameter[frozenset[str] | None]) -> Shape:
+    if not given.has_any(("fields", "format")):
+        return PLAIN
+    return Shape(given[fields], given[FORMAT] == "geojson")

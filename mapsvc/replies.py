@@ -22,6 +22,7 @@ REVALIDATE = "public, max-age=0, must-revalidate"
 DESCRIPTION = "public, max-age=300"
 
 JSON = "application/json"
+GEOJSON = "application/geo+json"
 MVT = "application/vnd.mapbox-vector-tile"
 
 
@@ -56,6 +57,11 @@ def matches(request: web.Request, etag: str) -> bool:
 
 
 def of_tile(request: web.Request, tile: Published, cache_control: str) -> web.Response:
+    return of_published(request, tile, cache_control, MVT)
+
+
+def of_published(request: web.Request, tile: Published, cache_control: str, content_type: str) -> web.Response:
+    """A prepared body, packed and hashed once for all requests."""
     body, etag = tile.body, tile.etag
     headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding"}
     if tile.gzipped is not None and accepts_gzip(request):
@@ -65,7 +71,7 @@ def of_tile(request: web.Request, tile: Published, cache_control: str) -> web.Re
     if matches(request, etag):
         headers.pop("Content-Encoding", None)
         return web.Response(status=304, headers=headers)
-    headers["Content-Type"] = MVT
+    headers["Content-Type"] = content_type
     return web.Response(body=body, headers=headers)
 
 

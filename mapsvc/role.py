@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from mapsvc import logs
@@ -54,6 +54,41 @@ class Role:
         finally:
             await runner.cleanup()
         return 0
+
+
+class Ending:
+    """For a role that has connections to end in good order: SIGTERM asks for that, SIGINT (a person) or a second SIGTERM
+    is in a hurry. Made inside the role's work, it takes the place of the cancellation that signals otherwise mean."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self.hurry = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._ask)
+        loop.add_signal_handler(signal.SIGINT, self._press)
+
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
+    def _ask(self) -> None:
+        if self.asked:
+            self.hurry.set()
+        self._asked.set()
+
+    def _press(self) -> None:
+        self.hurry.set()
+        self._asked.set()
+
+    async def asked_or(self, tasks: Iterable[asyncio.Task[Any]], timeout_s: float | None = None) -> None:
+        """Until a signal has asked, one of the tasks has ended (raises its failure), or the time is over."""
+        asking = asyncio.ensure_future(self._asked.wait())
+        try:
+            done, _ = await asyncio.wait({asking, *tasks}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asking.cancel()
+        for task in done:
+            task.result()
 
 
 def _left_behind(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -126,6 +126,11 @@ class Settings:
         *_whole(0, 1_000_000),
         "requests per second that one address may make of each worker; 0: no limit (a proxy does it, or a load test)",
     )
+    connections_per_address: int = _row(
+        256,
+        *_whole(0, 1_000_000),
+        "connections that one address (IPv6: one /64) may hold open to each worker; 0: any number (behind a proxy)",
+    )
     demo_stations: int = _row(
         20_000, *_whole(0, 1_000_000), "stations that `mapsvc up` generates into an empty store; 0: none, no simulation"
     )

@@ -54,11 +54,9 @@ def publish(body: bytes) -> Published:
     if len(body) >= GZIP_FROM_BYTES:
         deflate = zlib.compressobj(1, zlib.DEFLATED, 31)  # gzip with mtime 0: equal bytes on every worker
         packed = deflate.compress(body) + deflate.flush()
-    return Published(body, _etag(body, ""), packed, "" if packed is None else _etag(packed, "-gz"))
-
-
-def _etag(body: bytes, suffix: str) -> str:
-    return f'"{xxhash.xxh3_64_hexdigest(body)}{suffix}"'
+    # The hash of the content, and the encoding: who knows one of them knows the other.
+    content = xxhash.xxh3_64_hexdigest(body)
+    return Published(body, f'"{content}"', packed, "" if packed is None else f'"{content}-gz"')
 
 
 class _Kept:
@@ -107,14 +105,22 @@ class Tiles:
         """Does what the first request would have to wait for: sums up the whole world."""
         self._bring_aggregates_up(now_ms)
 
-    def get(self, tile: Tile, wanted: Filter, now_ms: int) -> Published:
-        """The tile now. Tile numbers are valid and z is at most MAX_ZOOM."""
+    def etag_if_kept(self, tile: Tile, wanted: Filter, now_ms: int) -> str | None:
+        """The ETag of a station tile with all that has changed, without an encoding; None for one that nobody asked for of
+        late, and for aggregates, which follow within a second."""
+        if tile.z < MIN_STATION_ZOOM or ((tile.key, wanted) if wanted else tile.key) not in self._kept:
+            return None
+        return self.get(tile, wanted, now_ms, at_once=True).etag
+
+    def get(self, tile: Tile, wanted: Filter, now_ms: int, *, at_once: bool = False) -> Published:
+        """The tile now. Tile numbers are valid and z is at most MAX_ZOOM. `at_once`: even if it was published a moment
+        ago."""
         every_ms = STATION_EVERY_MS if tile.z >= MIN_STATION_ZOOM else AGGREGATE_EVERY_MS
         key = (tile.key, wanted) if wanted else tile.key
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)
-            if now_ms - kept.at_ms < every_ms and now_ms >= kept.at_ms:
+            if now_ms - kept.at_ms < every_ms and now_ms >= kept.at_ms and not at_once:
                 return kept.published
             if self._is_current(tile, wanted, kept, now_ms):
                 return kept.published

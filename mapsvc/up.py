@@ -2,7 +2,8 @@
 
 PostgreSQL and Redis (private ones, unless URLs are given), the migration, a first filling, then the roles as children:
 relay, ingest, serve and simulate. What ends by itself is started again. Ctrl-C or SIGTERM stops what was started here, in
-the reverse order, and nothing else; if the supervisor is killed outright, the kernel ends its children (see spawn).
+the reverse order, and nothing else; if the supervisor is killed outright, the kernel ends its children (see spawn). SIGUSR1
+renews the roles one after another without a failed request: the program on disk may be a newer one.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from sql import queries
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE_POLL_S = 0.1
 LOG_CHECK_S = 60.0
+IN_A_HURRY = {"serve": signal.SIGINT}  # on SIGTERM it goes on answering until load balancers have heard of it
 SAME_WISH_S = 1.0  # a terminal that closes sends SIGHUP, and make that dies by it SIGTERM: one wish, not two
 
 
@@ -82,6 +84,7 @@ async def _run_until_signal(settings: Settings) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGUSR1, up.renew.set)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # started by nohup: stay
         loop.add_signal_handler(signal.SIGHUP, on_signal)
     with contextlib.suppress(asyncio.CancelledError):
@@ -97,6 +100,7 @@ class Up:
         self.engines: list[PostgresEngine | RedisEngine] = []
         self.children: list[Child] = []
         self.log_dir = settings.data_dir / "log"
+        self.renew = asyncio.Event()  # asks for a rolling restart of the roles
         # A `_created` beside every counter answers no question of ours.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
@@ -117,6 +121,7 @@ class Up:
             await self._start_roles(stack, watchers)
             serve = next(child for child in self.children if child.role == "serve")
             stack.enter_context(noted(self.settings, urlsplit(serve.address).port or 80, admin_port))
+            watchers.create_task(self._renew_when_asked())
             await self._greet(serve.address, admin_port)
             await self._keep_logs_short()
 
@@ -231,10 +236,24 @@ class Up:
             self._restarts.labels(role).inc()
 
         self._restarts.labels(role)  # shown from the beginning, as 0
-        child = Child(role, command(role), self._environment(), self.log_dir / f"{role}.log", say, on_restart)
+        child = Child(
+            role, command(role), self._environment(), self.log_dir / f"{role}.log", say, on_restart,
+            IN_A_HURRY.get(role, signal.SIGTERM),
+        )  # fmt: skip
         self.children.append(child)
         stack.push_async_callback(child.stop)
         watchers.create_task(child.keep_running())
+
+    async def _renew_when_asked(self) -> None:
+        while True:
+            await self.renew.wait()
+            self.renew.clear()
+            say("renewing the roles")
+            for child in self.children:
+                if child.role == "serve":
+                    child.send(signal.SIGHUP)  # it replaces its workers one by one
+                else:
+                    await child.renew()
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

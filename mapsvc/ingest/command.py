@@ -13,16 +13,17 @@ from aiohttp import web
 from cache.client import Cache
 from cache.tasks import watch
 from mapsvc import database
-from mapsvc.body import SERVER_OPTIONS
+from mapsvc.connections import Connections, bind
 from mapsvc.database import Database
 from mapsvc.ingest.app import IngestApp
 from mapsvc.ingest.service import StatusService
-from mapsvc.role import Role
+from mapsvc.role import Ending, Role
 from mapsvc.settings import Settings
 from sql import queries
 
 log = logging.getLogger(__name__)
 
+GRACE_S = 0.5  # for silent connections: API workers send again what meets a closed one, and wait for the next ingest
 CONNECTIONS = 8  # a few shards commit at once: fsync waits overlap, and PostgreSQL groups their commits
 PARTITIONS_AHEAD = 3  # hours of outbox, days of history
 OUTBOX_KEEP_MS = 2 * 3_600_000  # a relay may be an hour behind; then Redis is rebuilt instead
@@ -54,24 +55,24 @@ async def serve(role: Role) -> None:
             "mapsvc_confirmations_dropped_total": lambda: service.seen_dropped,
         }
     )
-    runner = web.AppRunner(
-        IngestApp(pool, service, role.metrics).application(),
-        access_log=None,
-        shutdown_timeout=5.0,
-        keepalive_timeout=75,
-        **SERVER_OPTIONS,
-    )
+    listener = bind(url.hostname or "127.0.0.1", url.port or 0)
+    runner = web.AppRunner(IngestApp(pool, service, role.metrics).application(), shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, url.hostname or "127.0.0.1", url.port or 0)
-    await site.start()
+    assert runner.server is not None
     upkeep = await Database.open(settings.database_url or "", 1, UPKEEP_STATEMENT_S)
     tasks = [asyncio.create_task(service.run()), asyncio.create_task(_keep_up(upkeep))]
+    ending = Ending()
+    connections = Connections(role.metrics)  # API workers hold many: no bound per address
     try:
-        host, port = runner.addresses[0][:2]
-        role.ready(f"http://{host}:{port}")
-        await watch(tasks)
+        async with connections.serving(runner.server, listener):
+            host, port = listener.getsockname()[:2]
+            role.ready(f"http://{host}:{port}")
+            try:
+                await ending.asked_or([asyncio.create_task(watch(tasks))])
+            finally:
+                await connections.drain(GRACE_S, ending.hurry)  # while the writers still run
     finally:
-        await runner.cleanup()  # lets requests in flight finish while the writers still run
+        await runner.cleanup()
         for task in tasks:  # once only: the service then writes what it still holds
             task.cancel()
         await asyncio.wait(tasks)

@@ -16,7 +16,6 @@ POINTS = 2000
 CONNECTIONS = 8
 REQUESTS = 12_000
 
-_CPU = re.compile(r'^mapsvc_cpu_seconds_total\{process="serve-\d+"\} ([0-9.e+-]+)$', re.MULTILINE)
 
 FILTERS = {
     "nearby": "",
@@ -42,9 +41,11 @@ async def measure(url: str, admin_url: str) -> dict[str, float]:
             await _ask(
                 url, paths, min(len(paths), 2000)
             )  # covers and tiles get warm, as they are after a minute of use
-            before = await _cpu_s(session, admin_url)
+            before = await of_workers(session, admin_url, "cpu_seconds_total")
             await _ask(url, paths, REQUESTS)
-            result[name] = round(1e6 * (await _cpu_s(session, admin_url) - before) / REQUESTS, 1)
+            result[name] = round(
+                1e6 * (await of_workers(session, admin_url, "cpu_seconds_total") - before) / REQUESTS, 1
+            )
         return result
 
 
@@ -63,9 +64,11 @@ async def _places(session: aiohttp.ClientSession, url: str) -> list[tuple[float,
     ]
 
 
-async def _cpu_s(session: aiohttp.ClientSession, admin_url: str) -> float:
+async def of_workers(session: aiohttp.ClientSession, admin_url: str, metric: str) -> float:
+    """The sum of a metric over all API workers."""
     async with session.get(f"{admin_url}/metrics") as answer:
-        return sum(map(float, _CPU.findall(await answer.text())))
+        text = await answer.text()
+    return sum(map(float, re.findall(rf'^mapsvc_{metric}\{{process="serve-\d+"\}} ([0-9.e+-]+)$', text, re.MULTILINE)))
 
 
 async def _ask(url: str, paths: list[str], count: int) -> None:

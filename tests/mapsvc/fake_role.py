@@ -26,6 +26,8 @@ def main() -> None:
             sys.exit(0)
 
     signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: note("renew"))
     note("start")
     if mood == "crash":
         print(f"{role}: it does not work", file=sys.stderr)
@@ -34,6 +36,7 @@ def main() -> None:
         return
     if os.fork() == 0:  # a worker, which a killed parent leaves behind
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         note("worker")
         time.sleep(120)  # not for ever: a test that fails must not leave it behind
         os._exit(0)

@@ -13,12 +13,13 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from mapsvc import forward
-from mapsvc.body import BODY_BYTES, SERVER_OPTIONS
+from mapsvc.body import BODY_BYTES, SERVER_OPTIONS, SMALL_BODY_BYTES
 from mapsvc.forward import Forwarder
 from mapsvc.guard import Guard
 from mapsvc.limits import RateLimit
 from mapsvc.metrics import Metrics
 from mapsvc.spawn import free_port
+from tests.e2e.raw import Raw
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -180,3 +181,85 @@ async def test_without_ingest_a_write_is_told_to_come_back(
         assert int(response.headers["Retry-After"]) >= 1
         assert response.headers["Content-Type"] == "application/problem+json"
         assert b"127.0.0.1" not in await response.read()
+
+
+# -- a restart of ingest ----------------------------------------------------------------------------------------------
+
+
+async def test_a_write_waits_for_an_ingest_that_is_just_starting(
+    ingest: Ingest, runners: list[web.AppRunner], client: aiohttp.ClientSession
+) -> None:
+    port = free_port()
+    url = await api(f"http://127.0.0.1:{port}", runners)
+    inner = web.Application()
+    inner.router.add_route("*", "/{path:.*}", ingest.handle)
+    runner = web.AppRunner(inner)
+    await runner.setup()
+    runners.append(runner)
+    asking = [
+        asyncio.create_task(_status(client, method, url + path))
+        for method, path in (("POST", "/v1/status"), ("POST", "/v1/heartbeat"), ("DELETE", "/v1/stations/a~b"))
+    ]
+    await asyncio.sleep(0.5)
+    assert not any(task.done() for task in asking)
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    assert await asyncio.gather(*asking) == [200] * 3
+    assert len(ingest.asked) == 3, "each was sent once"
+
+
+async def _status(client: aiohttp.ClientSession, method: str, url: str) -> int:
+    async with client.request(method, url, data=b"[]") as response:
+        return response.status
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/status"),
+        ("POST", "/v1/heartbeat"),
+        ("PUT", "/v1/stations/a~b"),
+        ("DELETE", "/v1/stations/a~b"),
+    ],
+)
+async def test_what_got_no_answer_is_sent_again(
+    url: str, ingest: Ingest, client: aiohttp.ClientSession, method: str, path: str
+) -> None:
+    async def hang_up_once(request: web.Request) -> web.StreamResponse:
+        ingest.answer = ingest.fine
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    ingest.answer = hang_up_once
+    assert await _status(client, method, url + path) == 200
+    assert [(asked[0], asked[3]) for asked in ingest.asked] == [(method, b"[]")] * 2
+
+
+async def test_only_so_many_writes_wait(
+    runners: list[web.AppRunner], client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "WAITING", 3)
+    monkeypatch.setattr(forward, "ABSENT_S", 1.5)
+    url = await api(f"http://127.0.0.1:{free_port()}", runners)
+    asking = [asyncio.create_task(_status(client, "POST", f"{url}/v1/status")) for _ in range(30)]
+    await asyncio.sleep(0.7)
+    assert sum(not task.done() for task in asking) <= 3
+    assert await asyncio.gather(*asking) == [503] * 30
+
+
+async def test_a_request_line_that_names_another_server_does_not_lead_there(url: str, ingest: Ingest) -> None:
+    async with Raw(url) as raw:
+        await raw.send(b"POST http://192.0.2.1:9/v1/status?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n[]")
+        assert (await raw.answer()).status == 200
+    assert ingest.asked[0][:2] == ("POST", "/v1/status?x=1")
+
+
+@pytest.mark.parametrize("path", ["/v1/heartbeat", "/v1/stations/a~b"])
+async def test_other_bodies_than_batches_and_documents_are_small(
+    url: str, ingest: Ingest, client: aiohttp.ClientSession, path: str
+) -> None:
+    method = "DELETE" if "stations" in path else "POST"
+    for size, status in ((SMALL_BODY_BYTES, 200), (SMALL_BODY_BYTES + 1, 413)):
+        async with client.request(method, url + path, data=bytes(size)) as response:
+            assert response.status == status
+    assert len(ingest.asked) == 1

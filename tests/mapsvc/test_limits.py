@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mapsvc.limits import ADDRESSES, BURST_S, RateLimit
+import pytest
+
+from mapsvc.limits import ADDRESSES, BURST_S, RateLimit, network_of
 
 
 def test_a_burst_passes_and_the_next_request_waits() -> None:
@@ -32,3 +34,20 @@ def test_memory_is_bounded_whoever_comes() -> None:
     for i in range(ADDRESSES + 100):
         limit.wait_s(str(i), 0.0)
     assert len(limit._buckets) == ADDRESSES
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::", "2001:db8:1:3::/64"),
+        ("", ""),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("/run/a.sock", "/run/a.sock"),
+    ],
+)
+def test_whom_a_limit_counts_as_one(address: str, network: str) -> None:
+    assert network_of(address) == network

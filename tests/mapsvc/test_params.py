@@ -14,22 +14,32 @@ from hypothesis import strategies as st
 from geo.connectors import CONNECTOR_TYPES
 from geo.filters import FACILITIES, NO_FILTER, ConnectorFilter, Filter
 from geo.point import Box
+from mapsvc.bodies import STATION_MEMBERS, SUMMARY_MEMBERS
+from mapsvc.parameter import MAX_QUERY, MAX_WORDS, Parameter, Schema, Table
 from mapsvc.params import (
+    BBOX,
+    EVSE_ID,
+    IDS,
+    LIST,
     MAX_IDS,
-    MAX_QUERY,
-    MAX_WORDS,
+    NEARBY,
+    SORT,
+    STATION,
+    TILE,
     NearbyQuery,
     parse_list,
     parse_nearby,
     parse_nothing,
+    parse_station,
     parse_tile_filter,
-)  # fmt: skip
+)
 from mapsvc.problems import Problem
+from mapsvc.shape import PLAIN, Shape
 from tests.geo.worlds import examples
 
 HERE = "lat=48.85&lon=2.35"
 BOX = "bbox=2,48,3,49"
-PARSERS: list[Callable[[str], Any]] = [parse_nearby, parse_list, parse_tile_filter, parse_nothing]
+PARSERS: list[Callable[[str], Any]] = [parse_nearby, parse_list, parse_tile_filter, parse_station, parse_nothing]
 
 
 def faults(parse: Callable[[str], Any], query: str) -> dict[str, str]:
@@ -157,6 +167,9 @@ def test_a_filter_out_of_range_is_refused_at_every_door_by_its_name(name: str, v
         (f"{BOX}&after={2**53}", "after", 2**53), ("ids=DE*ABC~L1", "ids", ("de*abc~l1",)), ("ids=x", "box", None),
         (f"ids={','.join(map(str, range(100)))}", "ids", tuple(map(str, range(100)))),
         (f"ids={'x' * 300}", "ids", ("x" * 300,)), ("ids=a%2Bb,c+d", "ids", ("a+b", "c d")),
+        ("evse_id=DE*ABC*E1234*5", "evse_id", "deabce12345"), ("evse_id=de-abc e12345", "evse_id", "deabce12345"),
+        ("evse_id=+49*810*0*1", "evse_id", "4981001"), ("evse_id=%2B49*810*0*1", "evse_id", "4981001"),
+        (f"evse_id={'x' * 128}", "evse_id", "x" * 128), (BOX, "evse_id", None), ("evse_id=x", "ids", None),
     ],
 )  # fmt: skip
 def test_a_list_takes(query: str, field: str, value: object) -> None:
@@ -166,7 +179,9 @@ def test_a_list_takes(query: str, field: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("query", "names"),
     [
-        ("", {"bbox"}), (f"{BOX}&ids=a", {"bbox"}), ("bbox=", {"bbox"}), ("bbox=1,2,3", {"bbox"}),
+        ("", {"bbox"}), (f"{BOX}&ids=a", {"bbox"}), (f"{BOX}&evse_id=a", {"bbox"}), ("ids=a&evse_id=a", {"bbox"}),
+        (f"{BOX}&ids=a&evse_id=a", {"bbox"}), ("evse_id=", {"evse_id"}), ("evse_id=*-+%20*", {"evse_id"}),
+        (f"evse_id={'x' * 129}", {"evse_id"}), ("bbox=", {"bbox"}), ("bbox=1,2,3", {"bbox"}),
         ("bbox=1,2,3,4,5", {"bbox"}), ("bbox=0,1,1,0", {"bbox"}), ("bbox=0,0,181,1", {"bbox"}), ("bbox=-181,0,1,1", {"bbox"}),
         ("bbox=0,-91,1,1", {"bbox"}), ("bbox=0,0,1,90.1", {"bbox"}), ("bbox=nan,0,1,1", {"bbox"}),
         ("bbox=0,0,1,1e400", {"bbox"}),
@@ -178,6 +193,152 @@ def test_a_list_takes(query: str, field: str, value: object) -> None:
 )  # fmt: skip
 def test_a_list_refuses_and_names(query: str, names: set[str]) -> None:
     assert faults(parse_list, query).keys() == names
+
+
+@pytest.mark.parametrize(
+    ("query", "shape"),
+    [
+        ("", PLAIN), ("format=json", PLAIN), ("format=geojson", Shape(None, True)), ("fields=id", Shape(frozenset({"id"}))),
+        ("fields=name, lat,name", Shape(frozenset({"name", "lat"}))),
+        ("fields=lat&format=geojson", Shape(frozenset({"lat"}), True)),
+    ],
+)  # fmt: skip
+def test_an_answer_takes_the_same_shapes_everywhere(query: str, shape: Shape) -> None:
+    assert parse_nearby(f"{HERE}&{query}").shape == parse_list(f"{BOX}&{query}").shape == parse_station(query) == shape
+
+
+@pytest.mark.parametrize(
+    "query", ["fields=", "fields=colour", "fields=name,", "fields=Name", "format=", "format=GEOJSON"]
+)
+def test_a_shape_that_is_not_there_is_refused(query: str) -> None:
+    for parse, before in ((parse_station, ""), (parse_nearby, f"{HERE}&"), (parse_list, f"{BOX}&")):
+        assert faults(parse, before + query).keys() == {query.partition("=")[0]}
+
+
+def test_unknown_fields_are_told_what_there_is() -> None:
+    assert all(name in faults(parse_list, f"{BOX}&fields=x")["fields"] for name in SUMMARY_MEMBERS)
+    assert all(name in faults(parse_station, "fields=x")["fields"] for name in STATION_MEMBERS)
+    assert faults(parse_list, f"{BOX}&fields=distance_m").keys() == {"fields"}  # nearby only
+    assert parse_nearby(f"{HERE}&fields=distance_m").shape == Shape(frozenset({"distance_m"}))
+
+
+# -- parser and schema are one ----------------------------------------------------------------------------------------
+
+TABLES: list[tuple[Table, Callable[[str], Any], str]] = [
+    (NEARBY, parse_nearby, HERE), (LIST, parse_list, BOX), (STATION, parse_station, ""), (TILE, parse_tile_filter, ""),
+]  # fmt: skip
+ALL = [
+    pytest.param(parameter, parse, base, id=f"{parse.__name__}-{parameter.name}")
+    for table, parse, base in TABLES
+    for parameter in table.parameters
+]
+
+
+def asked(parameter: Parameter[Any], base: str, text: str) -> str:
+    """A request that is valid if this text is."""
+    others = [pair for pair in base.split("&") if pair and pair.partition("=")[0] != parameter.name]
+    if parameter in (BBOX, IDS, EVSE_ID):
+        others = []
+    return "&".join([*others, f"{parameter.name}={quote(text)}"])
+
+
+def inside(schema: Schema) -> st.SearchStrategy[str]:
+    """Texts of values that a schema allows."""
+    match schema.get("type"):
+        case "integer":
+            return st.integers(schema["minimum"], schema["maximum"]).map(str)
+        case "number":
+            return st.floats(schema["minimum"], schema["maximum"]).map(repr)
+        case "boolean":
+            return st.sampled_from(("true", "false"))
+        case "array" if "prefixItems" in schema:
+            return st.tuples(*map(inside, schema["prefixItems"])).map(",".join)
+        case "array":
+            return st.lists(inside(schema["items"]), min_size=1, max_size=schema["maxItems"]).map(",".join)
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    texts: st.SearchStrategy[str] = st.from_regex(str(schema["pattern"]))
+    return texts.filter(lambda text: schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", 10**6))
+
+
+def outside(schema: Schema) -> st.SearchStrategy[str]:
+    """Texts that it does not, and that the parser does not take for others (another case, blanks around)."""
+    low, high = schema.get("minimum", 0), schema.get("maximum", 0)
+    words = st.text(st.characters(codec="utf-8", exclude_categories=["N"]), min_size=1).filter(str.strip)
+    match schema.get("type"):
+        case "integer":
+            return st.integers(max_value=low - 1).map(str) | st.integers(high + 1).map(str) | words | st.just("1.5")
+        case "number":
+            below, above = st.floats(max_value=low, exclude_max=True), st.floats(high, exclude_min=True)
+            return below.map(repr) | above.map(repr) | words | st.just("nan")
+        case "boolean":
+            return words.filter(lambda text: text.lower() not in ("true", "false"))
+        case "array" if "prefixItems" in schema:
+            parts = [inside(part) for part in schema["prefixItems"]]
+            spoilt = [[*parts[:i], outside(schema["prefixItems"][i]), *parts[i + 1 :]] for i in range(4)]
+            return st.one_of(*(st.tuples(*some).map(",".join) for some in (*spoilt, parts[:3], [*parts, parts[0]])))
+        case "array":
+            some, most = inside(schema["items"]), schema["maxItems"]
+            bad = st.just("") if "enum" not in schema["items"] else outside(schema["items"])
+            return st.tuples(some, bad).map(",".join) | st.lists(some, min_size=most + 1, max_size=most + 1).map(
+                ",".join
+            )
+    if "enum" in schema:
+        known = {word.casefold() for word in schema["enum"]}
+        return words.filter(lambda text: text.strip().casefold() not in known and "," not in text)
+    return st.text("*-+ ", min_size=1) | st.text(
+        "x", min_size=schema["maxLength"] + 1, max_size=schema["maxLength"] + 9
+    )
+
+
+@pytest.mark.parametrize(("parameter", "parse", "base"), ALL)
+def test_what_the_schema_allows_is_taken(parameter: Parameter[Any], parse: Callable[[str], Any], base: str) -> None:
+    @examples(25)
+    @given(inside(parameter.kind.schema))
+    def taken(text: str) -> None:
+        query = asked(parameter, base, text)
+        if len(query) > MAX_QUERY:
+            return
+        if parameter is BBOX:
+            _, south, _, north = map(float, text.split(","))
+            if south > north:  # as its description says; no schema can
+                assert "south" in faults(parse, query)["bbox"]
+                return
+        parse(query)
+
+    taken()
+
+
+@pytest.mark.parametrize(("parameter", "parse", "base"), ALL)
+def test_what_the_schema_does_not_allow_is_refused_by_name(
+    parameter: Parameter[Any], parse: Callable[[str], Any], base: str
+) -> None:
+    @examples(25)
+    @given(outside(parameter.kind.schema))
+    def refused(text: str) -> None:
+        query = asked(parameter, base, text)
+        if len(query) <= MAX_QUERY:
+            assert faults(parse, query).keys() == {parameter.name}
+
+    refused()
+
+
+@pytest.mark.parametrize(("parameter", "parse", "base"), ALL)
+def test_no_parameter_is_taken_and_then_ignored(
+    parameter: Parameter[Any], parse: Callable[[str], Any], base: str
+) -> None:
+    told = parse(asked(parameter, base, parameter.example))
+    if parameter is not SORT:  # there is one order yet
+        assert told != parse(base)
+
+
+def test_empty_is_told_where_it_is_taken() -> None:
+    for table, parse, base in TABLES:
+        for parameter in table.parameters:
+            if parameter.may_be_empty:
+                parse(asked(parameter, base, ""))
+            else:
+                assert faults(parse, asked(parameter, base, "")).keys() == {parameter.name}
 
 
 # -- the query as a whole ---------------------------------------------------------------------------------------------

@@ -170,6 +170,17 @@ def test_what_ends_by_itself_is_started_again_and_counted(supervisor: Supervisor
     assert supervisor.end() == 0
 
 
+def test_sigusr1_renews_the_roles_one_after_another_and_leaves_serve_to_renew_itself(supervisor: Supervisor) -> None:
+    supervisor.start_and_wait()
+    before = supervisor.noted("start")
+    assert supervisor.process is not None
+    supervisor.process.send_signal(signal.SIGUSR1)
+    until(lambda: len(supervisor.noted("start")) == len(before) + 3, 20)
+    assert supervisor.noted("renew") == ["serve"]
+    assert supervisor.noted("stop") == supervisor.noted("start")[len(before) :] == ["relay", "ingest", "simulate"]
+    assert supervisor.end() == 0
+
+
 def test_nothing_outlives_a_killed_supervisor_and_the_next_one_starts(supervisor: Supervisor) -> None:
     supervisor.start_and_wait()
     pids = supervisor.everything()

@@ -1,0 +1,148 @@
+"""Promise R6 above HTTP: every operation of the /openapi.json that the service hands out, asked with what the document allows
+and with what it forbids. No 5xx; every answer is one that the document names, of the type and the shape it says; what is
+forbidden is refused with a problem that says what is wrong; and a refused write leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from typing import Any
+
+import asyncpg
+import hypothesis
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, Verbosity
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.e2e.stack import PARTY, TORTURE, Stack
+
+EXAMPLES = 4000 if TORTURE else 50  # of each operation and mode: 10^5 requests under TORTURE=1
+ANSWER_S = 20.0
+CONFORMS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
+WRITES = ("POST", "PUT", "DELETE", "PATCH")
+STREAM = "text/event-stream"  # never ends: live streams have tests of their own
+STORED = """SELECT (SELECT sum(n) FROM shard), (SELECT count(*) FROM status_history), (SELECT count(*) FROM outbox),
+    (SELECT count(*) FROM station), (SELECT count(*) FROM evse), (SELECT array_agg(status ORDER BY num, slot) FROM evse),
+    (SELECT array_agg(id ORDER BY id) FROM party)"""
+
+
+@pytest.fixture(scope="module")
+def schema(shared_stack: Stack) -> Any:
+    url = f"{shared_stack.url}/openapi.json"
+    if requests.get(url, timeout=ANSWER_S).status_code == 404:
+        pytest.skip("the service hands out no /openapi.json")
+    return schemathesis.openapi.from_url(url)
+
+
+def operations(schema: Any) -> list[Any]:
+    """All that end. Raises for one that the document describes wrongly."""
+    found = [result.ok() for result in schema.get_all_operations()]
+    return [operation for operation in found if STREAM not in str(operation.definition.raw["responses"])]
+
+
+def stored(stack: Stack) -> asyncpg.Record:
+    async def ask() -> asyncpg.Record:
+        connection = await asyncpg.connect(stack.database_url)
+        try:
+            return (await connection.fetch(STORED))[0]
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+class Fuzz:
+    """Asks operations and counts what was answered."""
+
+    def __init__(self, stack: Stack, mode: GenerationMode) -> None:
+        self.statuses: collections.Counter[tuple[str, int]] = collections.Counter()
+        self.written = 0  # rows and documents that were taken
+        self._stack = stack
+        self._mode = mode
+        self._session = requests.Session()
+
+    def run(self, operation: Any, key: str, **fixed: Any) -> str:
+        """What was found wrong, with the request that shows it; "" if nothing was. `fixed`: what is not drawn."""
+        writes = operation.method.upper() in WRITES
+        headers = {"Authorization": f"Bearer {key}"} if writes else {}
+
+        @hypothesis.settings(
+            max_examples=EXAMPLES, deadline=None, database=None, verbosity=Verbosity.quiet,
+            suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
+        )  # fmt: skip
+        @hypothesis.given(case=operation.as_strategy(generation_mode=self._mode, **fixed))
+        def ask(case: Any) -> None:
+            response = case.call(self._stack.url, session=self._session, headers=headers, timeout=ANSWER_S)
+            self.statuses[operation.label, response.status_code] += 1
+            self._note_written(operation, response)
+            case.validate_response(response, checks=self._checks(operation, response.status_code))
+            if 400 <= response.status_code < 500 and case.method != "HEAD":
+                told = response.json()
+                assert told["detail"] and told["status"] == response.status_code
+                if response.status_code == 400:
+                    assert told["errors"], "a fault is named"
+
+        try:
+            ask()
+        except Unsatisfiable:  # it takes nothing, so nothing about it can be forbidden
+            return ""
+        except AssertionError as error:
+            return f"{operation.label}: {error}"
+        except BaseExceptionGroup as group:
+            return "\n".join(f"{operation.label}: {error}" for error in group.exceptions)
+        return ""
+
+    def _checks(self, operation: Any, status: int) -> list[Any]:
+        # A batch with a bad row is taken and says so of that row; what is too large is refused before it is looked at.
+        if self._mode is GenerationMode.POSITIVE or operation.path == "/v1/status" or status in (413, 414, 431):
+            return list(CONFORMS)
+        return [*CONFORMS, negative_data_rejection]
+
+    def _note_written(self, operation: Any, response: Any) -> None:
+        if operation.method.upper() not in WRITES or response.status_code >= 300:
+            return
+        if operation.path == "/v1/status":
+            self.written += sum(row["outcome"] in ("applied", "confirmed") for row in response.json()["outcomes"])
+        elif operation.path != "/v1/heartbeat":
+            self.written += 1
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "forbidden"])
+def test_every_operation_does_what_its_document_says(shared_stack: Stack, schema: Any, mode: GenerationMode) -> None:
+    fuzz = Fuzz(shared_stack, mode)
+    before = stored(shared_stack)
+    wrong = [fault for operation in operations(schema) if (fault := fuzz.run(operation, shared_stack.key))]
+    # Drawn ids are nobody's, so few requests would get as far as the body.
+    own = {"id": f"{PARTY}~L0"}
+    wrong += [
+        fault
+        for operation in operations(schema)
+        if operation.label in ("PUT /v1/stations/{id}", "GET /v1/stations/{id}")
+        and (fault := fuzz.run(operation, shared_stack.key, path_parameters=own))
+    ]
+    print(sum(fuzz.statuses.values()), "requests", dict(fuzz.statuses))
+    assert not wrong, "\n\n".join(wrong)
+    if not fuzz.written:
+        assert stored(shared_stack) == before
+    assert mode is GenerationMode.POSITIVE or not fuzz.written, "what is forbidden is not written"
+
+
+def test_without_a_key_nothing_is_written_whatever_is_sent(shared_stack: Stack, schema: Any) -> None:
+    before = stored(shared_stack)
+    fuzz = Fuzz(shared_stack, GenerationMode.POSITIVE)
+    writes = [operation for operation in operations(schema) if operation.method.upper() in WRITES]
+    assert len(writes) >= 4
+    wrong = [fault for operation in writes if (fault := fuzz.run(operation, "msk_wrong"))]
+    assert not wrong, "\n\n".join(wrong)
+    assert {status for _, status in fuzz.statuses} <= {400, 401, 404}
+    assert stored(shared_stack) == before
