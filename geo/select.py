@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.columns import Rows
-from geo.filters import FACILITY_BIT, Filter
+from geo.filters import FACILITY_BIT, MASK_SLOTS, Filter
 from geo.hours import OpenState
 from geo.station import Availability
 from geo.world import World
@@ -46,19 +46,36 @@ def select(world: World, rows: Rows, wanted: Filter) -> Selected:
         counts, max_kw = s.counts[rows], s.max_kw[rows]
     if wanted.available:
         keep &= counts[:, Availability.FREE] >= wanted.available
-    if wanted.operators:
-        keep &= _operated_by(world, rows, wanted.operators)
-    if wanted.exclude_operators:
-        keep &= ~_operated_by(world, rows, wanted.exclude_operators)
-    if wanted.facilities:
-        bits = np.uint64(sum(FACILITY_BIT[name] for name in wanted.facilities))
-        keep &= (s.facilities[rows] & bits) != 0
+    keep &= _attributes_match(world, rows, wanted)
     unknown_hours = np.zeros(len(rows), np.bool_)
     if wanted.open_now:
         state = world.schedules.state[s.schedule[rows]]
         unknown_hours = keep & (state == OpenState.UNKNOWN)
         keep &= state == OpenState.OPEN
     return Selected(keep, counts, max_kw, unknown_hours)
+
+
+def could_match(world: World, rows: Rows, wanted: Filter) -> NDArray[np.bool_]:
+    """Which stations may match at some time as long as their records stay as they are: statuses (REMOVED among them) and
+    clocks decide about these alone."""
+    could = _attributes_match(world, rows, wanted)
+    if wanted.connector:
+        s = world.stations
+        could &= (world.profiles.matches(wanted.connector).mask[s.profile[rows]] != 0) | (s.slots[rows] > MASK_SLOTS)
+    return could
+
+
+def _attributes_match(world: World, rows: Rows, wanted: Filter) -> NDArray[np.bool_]:
+    """Operator and facilities."""
+    match = np.ones(len(rows), np.bool_)
+    if wanted.operators:
+        match &= _operated_by(world, rows, wanted.operators)
+    if wanted.exclude_operators:
+        match &= ~_operated_by(world, rows, wanted.exclude_operators)
+    if wanted.facilities:
+        bits = np.uint64(sum(FACILITY_BIT[name] for name in wanted.facilities))
+        match &= (world.stations.facilities[rows] & bits) != 0
+    return match
 
 
 def _operated_by(world: World, rows: Rows, names: tuple[str, ...]) -> NDArray[np.bool_]:

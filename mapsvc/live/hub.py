@@ -130,6 +130,8 @@ class Hub:
         if subscriber.area.squares:
             level = subscriber.area.level
             self._levels[level] = self._levels.get(level, 0) + 1
+        if self.finished:  # it was still taking its snapshot when the others were sent away
+            subscriber.finish(self.history.mark().line(), retry_ms())
 
     def detach(self, subscriber: Subscriber) -> None:
         if subscriber not in self._subscribers:

@@ -83,9 +83,7 @@ class Stream:
             return
         if given:
             await self._pump(b'event: reset\ndata: {"reason":"what changed since then is not known here"}\n\n')
-        self._told = (
-            self._hub.history.mark()
-        )  # before the first page: what changes while the pages go out is caught up with
+        self._told = self._hub.history.mark()  # what changes while the pages go out is caught up with
         s = self._world.stations
         nums = s.num[rows_in(self._world, self.area)]
         for start in range(0, max(1, len(nums)), PAGE):

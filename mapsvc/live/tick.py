@@ -10,7 +10,6 @@ is known: rendering every tile on earth that changes, for its hash alone, took m
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from geo.columns import Rows
 from geo.filters import NO_FILTER, Filter
 from geo.point import Floats
-from geo.select import select
+from geo.select import could_match, select
 from geo.tilemath import Tile, pixels
 from geo.world import World
 from mapsvc.bodies import Bodies
@@ -137,8 +136,7 @@ class Tick:
             for i, summary in zip(kept.tolist(), summaries, strict=True):
                 items[i] = summary
             # One that never could match was never told of, unless its record has just changed.
-            lasting = replace(wanted, available=0, open_now=False)
-            may_have = ~chosen.keep & (self._fresh | select(self._world, self.rows, lasting).keep)
+            may_have = ~chosen.keep & (self._fresh | could_match(self._world, self.rows, wanted))
             lost = np.flatnonzero(may_have)
             for i, summary in zip(lost.tolist(), self._bodies.summaries(self.rows[lost]), strict=True):
                 gone[i] = _id_of(summary)

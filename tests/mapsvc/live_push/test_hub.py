@@ -133,21 +133,22 @@ class LiveMachine(WorldMachine):
     def check(self) -> None:
         """After every step: a tick brings everybody who is there up to date."""
         self.hub.flush()
+        asked = set(self.asked)
         for client in self.clients:
             if client.task is not None:
                 got = client.read()
                 expected = listed(self.world, self.bodies, client.area, client.view.wanted)
                 assert without_seen(got.stations) == without_seen(expected)
-                self._check_tiles(client)
+                self._check_tiles(client, asked)
 
-    def _check_tiles(self, client: Client) -> None:
+    def _check_tiles(self, client: Client, asked: set[tuple[Filter, int, int, int]]) -> None:
         """The last told ETag of a tile, if any, is the one it has. Somebody then asks for it, so the next one is known."""
         told = {(t["z"], t["x"], t["y"]): t["etag"] for t in client.map.tiles}
         client.map.tiles.clear()
         for (z, x, y), etag in told.items():
             assert z == client.view.zoom
             key = (client.view.wanted, z, x, y)
-            assert (etag is not None) == (key in self.asked)
+            assert (etag is not None) == (key in asked)
             if z >= 11:
                 fresh = Tiles(self.world).get(Tile(z, x, y), client.view.wanted, self.now_ms)
                 assert etag in (None, fresh.etag)
@@ -346,3 +347,26 @@ async def test_one_that_does_not_read_holds_little_and_later_gets_what_is_then()
         await client.cut()
     assert worker.hub.size == 0
     assert np.all(worker.world.stations.shown[:count])
+
+
+async def test_one_that_still_takes_its_snapshot_is_sent_away_as_well() -> None:
+    clock = [START_MS]
+    worker = Worker(clock)
+    stations = [make_station(num, 48.0, 2.0, [make_evse(0)]) for num in range(1, 1000)]
+    worker.world.put(
+        [make_record(s, i, 1, pack_doc, zone_for) for i, s in enumerate(stations, 1)], packed([]), clock[0]
+    )
+    worker.hub.history.begin()
+    client = Client(BoxArea(WORLD_BOX), View(NO_FILTER, 14))
+    client.connect(worker.world, worker.bodies, worker.hub)
+    client.transport.stuck = True
+    await settle()
+    assert worker.hub.size == 0
+    worker.hub.finish()
+    client.transport.release()
+    for _ in range(20):
+        await settle()
+    assert client.task is not None and client.task.done()
+    assert client.read().retry_ms >= 500
+    assert len(client.map.stations) == len(stations)
+    assert worker.hub.history.resumable(client.map.last_event_id) is not None
