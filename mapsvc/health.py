@@ -85,7 +85,7 @@ class Health:
         missing = [f"stations: {_shards(not_loaded)} not loaded yet"] if not_loaded else []
         if self._leaving:
             missing.append("service: it is being stopped")
-        degraded = []
+        degraded: list[str] = []
         if redis_away:
             (missing if not_loaded else degraded).append("redis: it does not answer")
         if from_database:

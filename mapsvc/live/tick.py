@@ -168,11 +168,13 @@ def _id_of(summary: bytes) -> bytes:
 
 
 def snapshot_event(world: World, bodies: Bodies, rows: Rows, wanted: Filter, *, more: bool) -> bytes:
-    """One page of the beginning: those of these stations that match."""
+    """One page of the beginning: those of these stations that match. Nothing, when none does and more pages come."""
     if wanted != NO_FILTER:
         chosen = select(world, rows, wanted)
         kept = np.flatnonzero(chosen.keep)
         items = bodies.filtered_summaries(rows[kept], chosen.counts[kept], chosen.max_kw[kept])
     else:
         items = bodies.summaries(rows)
+    if more and not items:
+        return b""
     return b'event: snapshot\ndata: {"stations":[%b],"more":%b}\n\n' % (b",".join(items), b"true" if more else b"false")
