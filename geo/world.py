@@ -100,6 +100,11 @@ class World:
         """Names by what `stations.party` holds."""
         return self._clocks.names
 
+    @property
+    def clocks(self) -> PartyClocks:
+        """By what `stations.party` holds."""
+        return self._clocks
+
     def removed_n(self, num: int) -> int:
         """The number that ended a station; -1: not known."""
         return self._removed_n.get(num, -1)

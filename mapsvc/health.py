@@ -54,6 +54,10 @@ class Health:
         age_s = self.data_age_s()
         return max(0, self._now_ms() - self._began_ms) / 1000 if age_s is None else age_s
 
+    def _is_silent(self) -> bool:
+        age_s = self.data_age_s()
+        return age_s is None or age_s > SILENT_S
+
     def _age_s(self, clock_ms: int) -> float | None:
         return None if clock_ms == 0 else max(0, self._now_ms() - clock_ms) / 1000
 
@@ -74,13 +78,13 @@ class Health:
         )
 
     async def readiness(self) -> dict[str, Any]:
+        redis_away = (not self._replica.ready or self._is_silent()) and not await self._does_redis_answer()
+        # From here on everything is told as of one instant.
         positions = self._replica.positions
         not_loaded = [] if self._replica.ready else _where(positions, lambda p: p.n < p.target)
         from_database = _where(positions, _stands_in)
         rereading = _where(positions, lambda p: p.stale and p.n >= 0 and not _stands_in(p))
         age_s = self.data_age_s()
-        silent = age_s is None or age_s > SILENT_S
-        redis_away = (silent or bool(not_loaded)) and not await self._does_redis_answer()
 
         missing = [f"stations: {_shards(not_loaded)} not loaded yet"] if not_loaded else []
         if self._leaving:
@@ -90,7 +94,7 @@ class Health:
             (missing if not_loaded else degraded).append("redis: it does not answer")
         if from_database:
             degraded.append(f"redis: {_shards(from_database)} loaded from PostgreSQL in its stead")
-        if silent:
+        if self._is_silent():
             degraded.append(_silence(age_s, [self._age_s(p.clock_ms) for p in positions], redis_away))
         if rereading:
             degraded.append(f"stations: {_shards(rereading)} being read again")

@@ -151,13 +151,18 @@ async def _unlink(cache: Cache, epoch: int) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Builds the Redis cache anew from PostGIS and moves all readers to it without a stop."
+    parser.add_argument(
+        "--void",
+        action="store_true",
+        help="after a restore: what workers hold may never have happened, so they take everything anew",
+    )
 
 
-def run(_: argparse.Namespace, settings: Settings) -> int:
+def run(args: argparse.Namespace, settings: Settings) -> int:
     async def work() -> int:
         cache = Cache(settings.redis_url or "", timeout_s=60)
         try:
-            return await rebuild(settings.database_url or "", cache)
+            return await rebuild(settings.database_url or "", cache, void=args.void)
         finally:
             await cache.close()
 

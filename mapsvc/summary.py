@@ -170,7 +170,6 @@ class Summary:
     async def _make(self) -> _Made:
         """Counts what changed, in slices. At the end nothing is left that changed or expired: the counts are of one
         instant, although others had their turns meanwhile."""
-        self._world.advance(self._replica.now_ms())
         while not self._tally.catch_up() or self._world.next_due_ms <= self._replica.now_ms():
             await asyncio.sleep(0)
             self._world.advance(self._replica.now_ms())
@@ -191,7 +190,7 @@ class Summary:
         }
 
     def _published(self, counts: Counts, about: Mapping[str, Any], wanted: tuple[str, ...]) -> Published:
-        names, clocks = self._world.parties, self._world._clocks
+        names, clocks = self._world.parties, self._world.clocks
         told = [i for i in np.flatnonzero(counts.stations).tolist() if not wanted or names[i].casefold() in wanted]
         body = {
             **about,

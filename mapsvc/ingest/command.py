@@ -17,6 +17,7 @@ from mapsvc.connections import Connections, bind
 from mapsvc.database import Database
 from mapsvc.ingest.app import IngestApp
 from mapsvc.ingest.service import StatusService
+from mapsvc.metrics import Metrics
 from mapsvc.role import Ending, Role
 from mapsvc.settings import Settings
 from sql import queries
@@ -60,7 +61,7 @@ async def serve(role: Role) -> None:
     await runner.setup()
     assert runner.server is not None
     upkeep = await Database.open(settings.database_url or "", 1, UPKEEP_STATEMENT_S)
-    tasks = [asyncio.create_task(service.run()), asyncio.create_task(_keep_up(upkeep))]
+    tasks = [asyncio.create_task(service.run()), asyncio.create_task(_keep_up(upkeep, role.metrics))]
     ending = Ending()
     connections = Connections(role.metrics)  # API workers hold many: no bound per address
     try:
@@ -92,13 +93,15 @@ async def _answering(pool: Database) -> None:
             await asyncio.sleep(1)
 
 
-async def _keep_up(pool: Database) -> None:
+async def _keep_up(pool: Database, metrics: Metrics) -> None:
     """Partitions ahead, old ones away; a failure waits for the next turn."""
+    metrics.count("mapsvc_upkeep_failures", 0)
     while True:
         try:
             await pool.fetch(queries.MAKE_PARTITIONS, PARTITIONS_AHEAD)
             await pool.fetch(queries.DROP_OLD_PARTITIONS, OUTBOX_KEEP_MS, HISTORY_KEEP_MS)
             await pool.fetch(queries.IDEMPOTENCY_PURGE, IDEMPOTENCY_KEEP_MS)
         except (asyncpg.PostgresError, *database.DOWN) as error:
+            metrics.count("mapsvc_upkeep_failures")
             log.warning("upkeep failed", extra={"error": type(error).__name__})
         await asyncio.sleep(UPKEEP_S)
