@@ -98,6 +98,11 @@ class Replica:
         return self._ready
 
     @property
+    def settled_epoch(self) -> int:
+        """The epoch that all shards are of; -1 while one of them has still to be read."""
+        return self.epoch if all(p.epoch == self.epoch and not p.stale for p in self.positions) else -1
+
+    @property
     def ns(self) -> tuple[int, ...]:
         """By shard, the number up to which every change is in the world; -1: not loaded."""
         return tuple(position.n for position in self.positions)

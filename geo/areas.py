@@ -9,7 +9,7 @@ Oracle: `contains`, for random positions (tests/geo/test_areas.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import cos, degrees, radians
 from typing import Protocol
 
@@ -65,14 +65,18 @@ class CellsArea:
         self.level, blocks = _cover(around)
         self.squares = dict.fromkeys((tile.key for tiles in blocks for tile in tiles), False)
 
-    def boxes(self) -> list[Box]:
-        """Boxes that hold every position of the cells, and more."""
-        return [_around(int(cell)) for cells in self.cells.values() for cell in cells]
+    def parts(self) -> list[tuple[Box, int, int]]:
+        """Of each cell, once: a box that holds every position in it, and more; its resolution; itself."""
+        return [(_around(int(cell)), res, int(cell)) for res, cells in self.cells.items() for cell in cells]
 
     def contains(self, lat: Floats, lon: Floats, keys: Sequence[str]) -> NDArray[np.bool_]:
-        inside = np.zeros(len(lat), np.bool_)
+        return self.holds(len(lat), lambda res: cells_of(lat, lon, res))
+
+    def holds(self, count: int, cells_at: Callable[[int], NDArray[np.uint64]]) -> NDArray[np.bool_]:
+        """The same of positions whose cells by resolution are known already."""
+        inside = np.zeros(count, np.bool_)
         for res, cells in self.cells.items():
-            inside |= np.isin(cells_of(lat, lon, res), cells)
+            inside |= np.isin(cells_at(res), cells)
         return inside
 
 

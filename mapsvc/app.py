@@ -52,7 +52,13 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
     tiles = Tiles(world)
     bodies = Bodies(world)
 
-    hub = Hub(world, bodies, tiles, lambda: Positions(replica.epoch, replica.ns), replica.now_ms)
+    hub = Hub(
+        world,
+        bodies,
+        tiles,
+        lambda: Positions(replica.settled_epoch, replica.ns, replica.data_clock_ms),
+        replica.now_ms,
+    )
 
     # Who may ask for what
     reader = Reader(world, tiles, bodies, replica.now_ms, lambda: replica.ready, base_url)

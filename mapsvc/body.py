@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import hdrs, web
 
-from mapsvc.problems import Fault, Problem, TooLarge
+from mapsvc.problems import Fault, Problem, TooLarge, Unavailable
 
 BODY_BYTES = 1 << 20  # of a batch of statuses or a station: as sent, and again once unpacked
 SMALL_BODY_BYTES = 1 << 16  # of anything else
@@ -27,14 +29,51 @@ class TooSlow(Problem):
     status = HTTPStatus.REQUEST_TIMEOUT
 
 
-async def read_packed(request: web.Request, limit: int = BODY_BYTES) -> bytes:
-    """The body as it was sent. Raises Problem when it is too large, too slow or incomplete."""
+class Budget:
+    """How many bytes of bodies one process holds at a time, over all its requests."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self._left += share.taken
+
+    def take(self, count: int) -> None:
+        if count > self._left:
+            raise Unavailable("Too many writes are in hand.", 2)
+        self._left -= count
+
+
+class Share:
+    """What one request has of it."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.taken = 0
+        self._budget = budget
+
+    def take(self, count: int) -> None:
+        """Raises Unavailable when there is no more."""
+        self._budget.take(count)
+        self.taken += count
+
+
+async def read_packed(
+    request: web.Request, limit: int = BODY_BYTES, take: Callable[[int], None] = lambda _: None
+) -> bytes:
+    """The body as it was sent. Raises Problem when it is too large, too slow or incomplete. `take` is told of every byte and
+    may raise."""
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
             async for piece in request.content.iter_any():
+                take(len(piece))
                 body += piece
                 if len(body) > limit:
                     raise _too_large(limit)
@@ -42,7 +81,7 @@ async def read_packed(request: web.Request, limit: int = BODY_BYTES) -> bytes:
         raise TooSlow(
             "The body did not arrive in time.", [Fault("", f"within {BODY_S:.0f} s")], in_body=True
         ) from error
-    except (web.RequestPayloadError, ValueError) as error:
+    except (web.RequestPayloadError, ConnectionError, ValueError) as error:  # ConnectionError: the client left
         raise Problem(
             "The body cannot be read as it is declared.", [Fault("", "a complete body")], in_body=True
         ) from error

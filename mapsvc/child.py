@@ -142,7 +142,7 @@ class Child:
                     self._ready_at = time.monotonic()
                     self.ready.set()
                 else:
-                    with self.log.open("ab") as log:
+                    with contextlib.suppress(OSError), self.log.open("ab") as log:  # a full disk ends nobody
                         log.write(line)
         finally:
             transport.close()
@@ -195,9 +195,10 @@ def describe_exit(code: int) -> str:
 
 def trim_log(log: Path) -> None:
     """Set a long log aside. Copied and emptied, not renamed: a running child goes on appending to the same file."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         if log.stat().st_size > LOG_BYTES:
-            shutil.copyfile(log, log.with_suffix(".old"))
+            with contextlib.suppress(OSError):  # a full disk: then the copy is what we can do without
+                shutil.copyfile(log, log.with_suffix(".old"))
             with log.open("r+b") as file:
                 file.truncate()
 

@@ -17,7 +17,7 @@ import resource
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 from aiohttp import web
@@ -41,8 +41,9 @@ FINISH_S = 25.0  # for requests in progress when a drain's grace is over; a forw
 SWEEP_S = 1.0
 DRAIN_POLL_S = 0.02
 MOST_CONNECTIONS = 10_000  # of one process, at some 20 KB each
-SPARE_FILES = 256  # left for PostgreSQL, Redis, ingest and logs
 TURNING_AWAY = 256  # refused connections that are told so at one time; more are cut without a word
+ACCEPT_AT_ONCE = 64  # connections that asyncio accepts before one of them is looked at
+SPARE_FILES = 256 + TURNING_AWAY + ACCEPT_AT_ONCE  # 256: for PostgreSQL, Redis, ingest and logs
 
 OPTIONS: dict[str, Any] = {
     **SERVER_OPTIONS,
@@ -83,8 +84,9 @@ class Connections:
         loop = asyncio.get_running_loop()
         self._listener = listener
         self._server = await loop.create_server(
-            lambda: Connection(self, server, loop=loop, **OPTIONS), sock=listener, backlog=BACKLOG
+            lambda: Connection(self, server, loop=loop, **OPTIONS), sock=listener, backlog=ACCEPT_AT_ONCE
         )
+        listener.listen(BACKLOG)  # asyncio takes its backlog for the kernel's as well
         sweeping = loop.create_task(self._sweep())
         try:
             yield
@@ -146,9 +148,10 @@ class Connections:
             transport.abort()
             return
         self._turning_away += 1
-        transport.write(wire(refusal))
-        transport.write_eof()
         asyncio.get_running_loop().call_later(LINGER_S, self._turned_away, transport)
+        transport.write(wire(refusal))
+        with suppress(OSError):  # it has gone already
+            transport.write_eof()
 
     def _turned_away(self, transport: asyncio.Transport) -> None:
         self._turning_away -= 1

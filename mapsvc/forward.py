@@ -3,7 +3,8 @@
 A restart of ingest is not the client's business (promise R9): while nobody listens there, a write waits; and a write whose
 connection ended without an answer is sent again. It may have been committed the first time. That harms nothing: the
 ordering rule makes a status that is written twice a confirmation, an equal station document `unchanged`, a heartbeat is
-one, and a DELETE says 404 the second time: what a client would be told that, after a 503, sends it again itself.
+one, and a DELETE says 404 the second time: what a client would be told that, after a 503, sends it again itself. A DELETE has
+no order of its own, so nothing is sent again for a client that has left: it may have sent something newer since.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from mapsvc.body import BODY_BYTES, SMALL_BODY_BYTES, read_packed
-from mapsvc.problems import Unavailable
+from mapsvc.body import BODY_BYTES, SMALL_BODY_BYTES, Budget, read_packed
+from mapsvc.problems import Unauthorized, Unavailable
 
 ANSWER_S = 20.0  # for a write, waiting included
 ABSENT_S = 6.0  # that a write waits for ingest to be there; it restarts in two seconds, on a busy machine in four
 ASK_AGAIN_S = 0.05
-WAITING = 256  # writes that wait at one time: their bodies lie in memory
+BODIES_BYTES = 128 << 20  # of the writes in hand, read or being read: whoever has no key may send a body too
 
 PASSED_ON = ("Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key")
 PASSED_BACK = ("Content-Type", "Cache-Control", "Retry-After", "WWW-Authenticate", "Idempotency-Replayed", "Allow")
@@ -35,7 +36,7 @@ class Forwarder:
     def __init__(self, ingest_url: str | None) -> None:
         self._ingest_url = ingest_url
         self._session: aiohttp.ClientSession | None = None
-        self._waiting = 0
+        self._bodies = Budget(BODIES_BYTES)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -59,10 +60,13 @@ class Forwarder:
     async def forward(self, request: web.Request, most_bytes: int = BODY_BYTES) -> web.Response:
         if self._session is None or self._ingest_url is None:
             raise Unavailable("This server takes no writes.", 5)
-        body = await read_packed(request, most_bytes)
+        if "Authorization" not in request.headers:
+            raise Unauthorized("A key is needed: Authorization: Bearer KEY.")
         try:
-            async with asyncio.timeout(ANSWER_S):
-                return await self._sent(request, body)
+            with self._bodies.share() as share:
+                body = await read_packed(request, most_bytes, share.take)
+                async with asyncio.timeout(ANSWER_S):
+                    return await self._sent(request, body)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             # It may or may not have been written: what is not acknowledged has to be sent again, and that is harmless.
             raise Unavailable("Writes are not taken at the moment.", 2) from error
@@ -74,14 +78,13 @@ class Forwarder:
         while True:
             try:
                 return await self._once(request, body)
-            except NO_ANSWER:
-                if loop.time() > give_up_at or self._waiting >= WAITING:
+            except NO_ANSWER as error:
+                if loop.time() > give_up_at:
                     raise
-            self._waiting += 1
-            try:
-                await asyncio.sleep(ASK_AGAIN_S)
-            finally:
-                self._waiting -= 1
+                failure = error
+            await asyncio.sleep(ASK_AGAIN_S)
+            if request.transport is None:
+                raise failure
 
     async def _once(self, request: web.Request, body: bytes) -> web.Response:
         assert self._session is not None and self._ingest_url is not None

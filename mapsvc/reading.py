@@ -59,6 +59,7 @@ class Reader:
         self._ready = ready
         self._base_url = base_url
         self._evse_ids = EvseIds(world, _ids_of)
+        self._reading_ids = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -143,8 +144,11 @@ class Reader:
 
     async def _read_evse_ids(self) -> None:
         """All that are left to read, in slices that let others through."""
-        while not self._evse_ids.catch_up(IDS_AT_ONCE):  # noqa: ASYNC110 (it waits for nothing but its turn)
-            await asyncio.sleep(0)
+        async with (
+            self._reading_ids
+        ):  # one reader, however many wait: else each added its slice to every turn of the loop
+            while not self._evse_ids.catch_up(IDS_AT_ONCE):  # noqa: ASYNC110 (it waits for nothing but its turn)
+                await asyncio.sleep(0)
 
     async def run(self, _: web.Application) -> AsyncIterator[None]:
         """cleanup_ctx of the application: reads EVSE ids in the background, so that few requests have to."""

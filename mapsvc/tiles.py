@@ -34,6 +34,7 @@ from geo.world import World
 MAX_ZOOM = 14  # a grid unit is 0.6 m there; clients overzoom beyond
 MIN_STATION_ZOOM = MAX_AGGREGATE_ZOOM + 1
 STATION_EVERY_MS, AGGREGATE_EVERY_MS = 100, 1000
+LOOKED_AT_MS = 10_000  # whoever looks at a tile of changing stations asks for it again within that time
 CACHE_BYTES = 64 << 20  # prepared tiles of one worker
 GZIP_FROM_BYTES = 200  # smaller bodies do not shrink
 
@@ -62,11 +63,12 @@ def publish(body: bytes) -> Published:
 class _Kept:
     """A tile in the cache."""
 
-    __slots__ = ("at_ms", "data", "dirty", "offsets", "published", "rows", "stale", "version")
+    __slots__ = ("asked_ms", "at_ms", "data", "dirty", "offsets", "published", "rows", "stale", "version")
 
     def __init__(self, published: Published, at_ms: int) -> None:
         self.published = published
         self.at_ms = at_ms  # as of when it was true
+        self.asked_ms = at_ms  # when somebody last wanted it
         self.stale = False  # must be rendered anew
         self.version = -1
         self.dirty: set[int] = set()  # rows whose status bytes have to be patched
@@ -108,7 +110,8 @@ class Tiles:
     def etag_if_kept(self, tile: Tile, wanted: Filter, now_ms: int) -> str | None:
         """The ETag of a station tile with all that has changed, without an encoding; None for one that nobody asked for of
         late, and for aggregates, which follow within a second."""
-        if tile.z < MIN_STATION_ZOOM or ((tile.key, wanted) if wanted else tile.key) not in self._kept:
+        kept = self._kept.get((tile.key, wanted) if wanted else tile.key)
+        if tile.z < MIN_STATION_ZOOM or kept is None or now_ms - kept.asked_ms > LOOKED_AT_MS:
             return None
         return self.get(tile, wanted, now_ms, at_once=True).etag
 
@@ -118,8 +121,13 @@ class Tiles:
         every_ms = STATION_EVERY_MS if tile.z >= MIN_STATION_ZOOM else AGGREGATE_EVERY_MS
         key = (tile.key, wanted) if wanted else tile.key
         kept = self._kept.get(key)
+        asked_ms = now_ms
         if kept is not None:
-            self._kept.move_to_end(key)
+            if at_once:
+                asked_ms = kept.asked_ms
+            else:
+                self._kept.move_to_end(key)
+                kept.asked_ms = now_ms
             if now_ms - kept.at_ms < every_ms and now_ms >= kept.at_ms and not at_once:
                 return kept.published
             if self._is_current(tile, wanted, kept, now_ms):
@@ -129,6 +137,7 @@ class Tiles:
             self._patch(kept, now_ms)
         else:
             kept = self._render(tile, wanted, now_ms)
+        kept.asked_ms = asked_ms
         self._kept[key] = kept
         self._bytes += kept.nbytes
         while self._bytes > CACHE_BYTES and len(self._kept) > 1:

@@ -94,9 +94,14 @@ class Workers:
         noting = asyncio.create_task(self._note_ready(worker))
         # While another one answers, a newcomer that could only say 503 would be a step back.
         patient = any(other.ready.is_set() for other in self._running.values() if other.wanted)
-        code = await worker.run(self._listener.fileno(), self._settings, patient)
-        noting.cancel()
-        del self._running[worker.number]
+        code: int | None = None
+        try:
+            code = await worker.run(self._listener.fileno(), self._settings, patient)
+        except OSError as error:
+            log.error("a worker cannot be started", extra={"error": type(error).__name__})
+        finally:
+            noting.cancel()
+            del self._running[worker.number]
         if worker.wanted and not self._stopping:
             log.warning("worker ended", extra={"worker": worker.number, "code": code})
             await asyncio.sleep(RESTART_S)

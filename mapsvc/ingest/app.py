@@ -95,7 +95,9 @@ class IngestApp:
             if row["request_hash"] != digest:
                 raise Conflict("This Idempotency-Key was used for another body.")
             return web.Response(
-                body=row["response"], content_type="application/json", headers={"Idempotency-Replayed": "true"}
+                body=row["response"],
+                content_type="application/json",
+                headers={"Idempotency-Replayed": "true", "Cache-Control": "no-store"},
             )
         response = await self._status(caller, body)
         assert isinstance(response.body, bytes)

@@ -29,4 +29,6 @@ def parse_cursor(text: str) -> Cursor | None:
     if len(parts) != LONGEST or not all(0 < len(part) <= 16 and set(part) <= set("0123456789abcdef") for part in parts):
         return None
     epoch, at_ms, *ns = (int(part, 16) for part in parts)
+    if max(ns) >= 1 << 63:
+        return None
     return Cursor(epoch, at_ms, tuple(ns))

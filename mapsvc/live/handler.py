@@ -57,7 +57,7 @@ class Live:
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         query = parse_live(request.rel_url.raw_query_string)
-        if not self._ready():
+        if not self._ready() or not self._hub.history.begun:
             raise Unavailable("The stations are still being loaded.")
         if self._open >= MAX_SUBSCRIBERS or self._hub.finished:
             raise Unavailable("There are too many subscribers here; try again.")
@@ -83,7 +83,6 @@ class Live:
         return response
 
     def _check_size(self, query: LiveQuery) -> None:
-        count = len(rows_in(self._world, query.area))
-        if count > MAX_STATIONS:
-            allowed = f"an area of at most {MAX_STATIONS} stations; this one has {count}"
+        if len(rows_in(self._world, query.area, MAX_STATIONS)) > MAX_STATIONS:
+            allowed = f"an area of at most {MAX_STATIONS} stations"
             raise Problem("The area has too many stations.", [Fault("bbox", allowed)])

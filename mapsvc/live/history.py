@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.codec import unpack_summary
+from cache.codec import CodecError, unpack_summary
 from geo.areas import Area
 from geo.columns import Rows, runs
 from geo.point import Floats
@@ -28,10 +28,12 @@ SKEW_MS = 5_000  # how far the clocks of two workers, and their lags, may be apa
 
 
 class Positions(NamedTuple):
-    """The epoch and the `n` of every shard that the world has."""
+    """The epoch (-1 while it changes) and the `n` of every shard that the world has; `heard_ms`: all that has no number,
+    confirmations and heartbeats, was heard up to then."""
 
     epoch: int
     ns: tuple[int, ...]
+    heard_ms: int
 
 
 class Mark(NamedTuple):
@@ -55,6 +57,15 @@ class _Gone(NamedTuple):
     doc: bytes
 
 
+def _name(doc: bytes) -> str | None:
+    """The public id; None for foreign bytes, which nobody was ever shown."""
+    try:
+        summary = unpack_summary(doc)
+    except CodecError:
+        return None
+    return public_id(summary.party, summary.location_id)
+
+
 class History:
     """It is told what an observer of the world is told."""
 
@@ -66,13 +77,19 @@ class History:
         self._gone: dict[tuple[int, float, float], _Gone] = {}  # by num and place: one may move twice in a tick
         self._departed: deque[Departure] = deque()
         self._untold: list[Departure] = []  # those of them that wait for the next tick
+        self._forgotten_turn = 0  # of the last departure that is no longer remembered
         self._since: Cursor | None = None  # cursors before this one are not resumed; None: the world is not whole yet
 
     def begin(self) -> Mark:
         """From now on the world is whole, and what goes from it is remembered."""
         mark = self.mark()
-        self._since = mark.cursor
+        # Whatever stands was stamped when it was loaded, so that an older instant only means that more is told again.
+        self._since = mark.cursor._replace(at_ms=0)
         return mark
+
+    @property
+    def begun(self) -> bool:
+        return self._since is not None
 
     # -- what happens -------------------------------------------------------------------------------------------------
 
@@ -108,11 +125,13 @@ class History:
         self._turn += 1
         for (num, _, _), was in self._gone.items():
             row = int(self._world.rows_of_nums(np.array([num]))[0])
-            if row >= 0 and (s.lat[row], s.lon[row]) == (was.lat, was.lon):
+            stays = row >= 0 and (s.lat[row], s.lon[row]) == (was.lat, was.lon) and self._world.keys[row] == was.key
+            if stays and self._world.docs[row] == was.doc:
+                continue
+            name = _name(was.doc)
+            if name is None or (stays and name == _name(self._world.docs[row])):
                 continue
             n = int(s.n[row]) if row >= 0 else self._world.removed_n(num)
-            summary = unpack_summary(was.doc)
-            name = public_id(summary.party, summary.location_id)
             departure = Departure(name, was.key, was.shard, n, self._turn, now_ms, was.lat, was.lon)
             self._departed.append(departure)
             self._untold.append(departure)
@@ -123,6 +142,7 @@ class History:
     def _forget(self, departure: Departure) -> None:
         """Who was not told of this one can no longer resume."""
         assert self._since is not None
+        self._forgotten_turn = departure.turn
         ns = list(self._since.ns)
         ns[departure.shard] = max(ns[departure.shard], departure.n)
         at_ms = self._since.at_ms if departure.n >= 0 else max(self._since.at_ms, departure.at_ms + SKEW_MS)
@@ -133,8 +153,8 @@ class History:
     def mark(self) -> Mark:
         """What the world has now."""
         self._log_departures()
-        epoch, ns = self._positions()
-        return Mark(Cursor(epoch, self._now_ms(), ns), self._turn)
+        epoch, ns, heard_ms = self._positions()
+        return Mark(Cursor(epoch, min(heard_ms, self._now_ms()), ns), self._turn)
 
     def resumable(self, text: str) -> Cursor | None:
         """The cursor of this text; None if what came after it is not known here."""
@@ -148,6 +168,13 @@ class History:
         ):
             return cursor
         return None
+
+    def remembers(self, told: Mark | Cursor) -> bool:
+        """Whether `since` can tell everything; departures that nobody told it may have been forgotten meanwhile."""
+        self._log_departures()
+        if isinstance(told, Mark):
+            return told.turn >= self._forgotten_turn
+        return self.resumable(told.text()) is not None
 
     def since(self, told: Mark | Cursor, area: Area, rows: Rows) -> tuple[Rows, list[Departure]]:
         """What a mark of this worker, or a cursor of whichever, has not told. Of the area's stations (`rows`) those that may

@@ -16,12 +16,13 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.areas import Area
+from geo.areas import Area, CellsArea
 from geo.columns import Rows
 from geo.point import Floats
 from geo.tilemath import pixels, tile_keys
@@ -34,6 +35,7 @@ from mapsvc.tiles import MAX_ZOOM, Tiles
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
+AT_ONCE = 2000  # stations told in one go, some 30 ms; requests come between
 SETTLE_S = 0.004  # after a quiet time: one entry of the stream brings its changes shard by shard
 HEARTBEAT_S = 15.0
 RETRY_S = (0.5, 5.0)  # when to come back after the worker has ended: spread, as all are told at once
@@ -87,8 +89,10 @@ class Hub:
         self._levels: dict[int, int] = {}  # in use, by how many
         self._subscribers: dict[Subscriber, None] = {}
         self._dirty: set[int] = set()
+        self._untold: list[Departure] = []
         self._fresh: set[int] = set()  # those of them whose record is new
         self._told = self.history.mark()  # as of the last tick
+        self._more = False  # of the last tick is left to tell
         self._woken = asyncio.Event()
         world.observe(self)
 
@@ -158,20 +162,28 @@ class Hub:
                 async with asyncio.timeout(max(0.01, last_beat + 1.0 - time.monotonic())):
                     await self._woken.wait()
             if self._woken.is_set():
-                await asyncio.sleep(max(SETTLE_S, last_tick + TICK_S - time.monotonic()))
+                await asyncio.sleep(0 if self._more else max(SETTLE_S, last_tick + TICK_S - time.monotonic()))
                 self._woken.clear()
                 last_tick = time.monotonic()
                 self._flush_or_begin_anew()
             if time.monotonic() - last_beat >= 1.0:
                 last_beat = time.monotonic()
-                self.beat(last_beat)
+                self._guarded(lambda: self.beat(time.monotonic()))
 
     def _flush_or_begin_anew(self) -> None:
+        before = self._told
+        if not self._guarded(self.flush):
+            self._told = before  # what this tick did not tell must not be claimed
+            self._send_away()
+
+    def _guarded(self, work: Callable[[], None]) -> bool:
+        """One record that cannot be shown must not end live push for all."""
         try:
-            self.flush()
+            work()
         except Exception:
             log.exception("a tick failed; subscribers come back and resume")
-            self._send_away()
+            return False
+        return True
 
     def beat(self, now_s: float) -> None:
         # What waits for the next tick must not be claimed.
@@ -184,6 +196,8 @@ class Hub:
         """Every subscriber is told to come back, each at a moment of its own, so that they do not come all at once."""
         self.finished = True
         self._flush_or_begin_anew()
+        while self._subscribers and self._more:
+            self._flush_or_begin_anew()
         self._send_away()
 
     def _send_away(self) -> None:
@@ -195,10 +209,23 @@ class Hub:
     def flush(self) -> None:
         """The tick."""
         self._world.advance(self._now_ms())
-        self._told = self.history.mark()
-        departures = self.history.departures()
-        dirty, self._dirty = self._dirty, set()
-        fresh, self._fresh = self._fresh, set()
+        told = self.history.mark()
+        self._untold += self.history.departures()
+        departures, self._untold = self._untold[:AT_ONCE], self._untold[AT_ONCE:]
+        for departure in departures:  # another station may have its id by now
+            if (row := self._world.find(departure.key)) is not None:
+                self._dirty.add(row)
+        room = AT_ONCE - len(departures)  # leaves come first: a change must not be undone by an older leave
+        dirty = self._dirty if len(self._dirty) <= room else set(islice(self._dirty, room))
+        self._dirty = self._dirty - dirty
+        fresh = self._fresh & dirty
+        self._fresh -= fresh
+        self._more = bool(self._subscribers and (self._dirty or self._untold))
+        if self._more:
+            self._woken.set()  # what is left follows, and the cursor stays where it was
+        else:
+            self._told = told
+            self._untold.clear()
         if not self._subscribers or not (dirty or departures):
             return
         s = self._world.stations
@@ -264,6 +291,9 @@ class Hub:
 
 def _inside(tick: Tick, members: list[int], area: Area) -> list[int]:
     """Those in the area; the very list if all are."""
+    if isinstance(area, CellsArea):
+        inside = area.holds(len(members), lambda res: tick.cells(res)[members])
+        return members if inside.all() else [i for i, within in zip(members, inside.tolist(), strict=True) if within]
     inside = area.contains(tick.lat[members], tick.lon[members], [tick.keys[i] for i in members])
     if inside.all():
         return members

@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from geo.areas import Area, BoxArea, CellsArea
 from geo.columns import Rows
+from geo.spatial import cells_of
 from geo.world import World
 from mapsvc.bodies import Bodies
 from mapsvc.listing import rows_in_box, rows_of_keys
@@ -30,18 +31,20 @@ SOCKET_BYTES = 64 << 10  # the kernel's own buffer, which would grow to megabyte
 DRAIN_S = 20.0
 
 
-def rows_in(world: World, area: Area) -> Rows:
-    """The stations that stand in an area, in order of num."""
+def rows_in(world: World, area: Area, most: int | None = None) -> Rows:
+    """The stations that stand in an area, in order of num. More than `most`: some of them."""
+    s, parts = world.stations, [np.zeros(0, np.int32)]
     if isinstance(area, BoxArea):
-        parts = list(rows_in_box(world, area.box, -1))
+        parts += rows_in_box(world, area.box, -1)
     elif isinstance(area, CellsArea):
-        parts = [rows for box in area.boxes() for rows in rows_in_box(world, box, -1)]
+        for box, res, cell in area.parts():
+            for rows in rows_in_box(world, box, -1):
+                parts.append(rows[cells_of(s.lat[rows], s.lon[rows], res) == cell])
+            if most is not None and sum(map(len, parts)) > most:
+                break  # whoever asks for too much shall not have us look at all of it
     else:
         return next(iter(rows_of_keys(world, area.keys, -1)))
-    rows = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int32)
-    s = world.stations
-    inside = area.contains(s.lat[rows], s.lon[rows], [])
-    rows = rows[inside]
+    rows = np.unique(np.concatenate(parts))
     return rows[np.argsort(s.num[rows])]
 
 
@@ -81,6 +84,8 @@ class Stream:
         self._told = self._hub.history.resumable(given)
         if self._told is not None:
             return
+        # Cut off before its end, nobody may go on from an older id, nor without one: "0" is never resumed.
+        self._write(b"id: 0\n\n")
         if given:
             await self._pump(b'event: reset\ndata: {"reason":"what changed since then is not known here"}\n\n')
         self._told = self._hub.history.mark()  # what changes while the pages go out is caught up with
@@ -97,6 +102,9 @@ class Stream:
         while not self._ended:
             await self._drain()
             assert self._told is not None
+            if not self._hub.history.remembers(self._told):
+                await self._begin("0")
+                continue
             now = self._hub.history.mark()
             rows, went = self._hub.history.since(self._told, self.area, rows_in(self._world, self.area))
             self._told = now
@@ -119,6 +127,9 @@ class Stream:
 
     async def _pump(self, data: bytes) -> None:
         await self._drain()
+        await asyncio.sleep(0)  # one that reads as fast as we write never makes us wait
+        if self._transport.is_closing():
+            raise ConnectionResetError
         self._write(data)
 
     async def _drain(self) -> None:

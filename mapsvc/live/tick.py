@@ -20,6 +20,7 @@ from geo.columns import Rows
 from geo.filters import NO_FILTER, Filter
 from geo.point import Floats
 from geo.select import could_match, select
+from geo.spatial import cells_of
 from geo.tilemath import Tile, pixels
 from geo.world import World
 from mapsvc.bodies import Bodies
@@ -67,6 +68,7 @@ class _Chosen(NamedTuple):
 
     items: list[bytes | None]
     gone: list[bytes | None]
+    known: bytearray  # those asked for so far
 
 
 class Tick:
@@ -90,14 +92,24 @@ class Tick:
         self.keys = [world.keys[row] for row in rows.tolist()] + [d.key for d in departures]
         self._fresh = fresh
         self._world, self._bodies, self._tiles, self._now_ms = world, bodies, tiles, now_ms
+        self._cells: dict[int, NDArray[np.uint64]] = {}
         self._chosen: dict[Filter, _Chosen] = {}
+        self._tiles_at: dict[int, tuple[list[int], list[int]]] = {}  # by zoom
         self._tile_refs: dict[tuple[Tile, Filter], bytes] = {}
-        self._refs_by_view: dict[View, list[bytes]] = {}
+        self._refs_by_view: dict[View, dict[int, bytes]] = {}
+
+    def cells(self, res: int) -> NDArray[np.uint64]:
+        """Of every position; finding them is dear, and many may watch cells."""
+        found = self._cells.get(res)
+        if found is None:
+            found = self._cells[res] = cells_of(self.lat, self.lon, res)
+        return found
 
     def events(self, which: Sequence[int], view: View) -> Events:
         """The events of these positions: indexes into the rows, then the departures."""
-        chosen, n = self._choose(view.wanted), len(self.rows)
-        refs = self._refs(view)
+        n = len(self.rows)
+        chosen = self._choose(view.wanted, [i for i in which if i < n])
+        refs = self._refs(view, which)
         changed: list[bytes] = []
         left: list[bytes] = []
         changed_in: dict[bytes, None] = {}
@@ -120,37 +132,46 @@ class Tick:
             change = b'event: change\ndata: {"stations":[%b],"tiles":[%b]}\n\n' % (stations, tiles)
         return Events(leave, change)
 
-    def _choose(self, wanted: Filter) -> _Chosen:
-        found = self._chosen.get(wanted)
-        if found is not None:
-            return found
+    def _choose(self, wanted: Filter, which: Sequence[int]) -> _Chosen:
+        """It costs what is asked for: many filters may each look at few stations."""
         count = len(self.rows)
-        items: list[bytes | None] = [None] * count
-        gone: list[bytes | None] = [None] * count
+        found = self._chosen.get(wanted)
+        if found is None:
+            found = self._chosen[wanted] = _Chosen([None] * count, [None] * count, bytearray(count))
+        new = [i for i in which if not found.known[i]]
+        if not new:
+            return found
+        items, gone, known = found
+        at = np.array(new, np.intp)
+        rows = self.rows[at]
+        for i in new:
+            known[i] = 1
         if not wanted:
-            items[:] = self._bodies.summaries(self.rows)
-        else:
-            chosen = select(self._world, self.rows, wanted)
-            kept = np.flatnonzero(chosen.keep)
-            summaries = self._bodies.filtered_summaries(self.rows[kept], chosen.counts[kept], chosen.max_kw[kept])
-            for i, summary in zip(kept.tolist(), summaries, strict=True):
+            for i, summary in zip(new, self._bodies.summaries(rows), strict=True):
                 items[i] = summary
-            # One that never could match was never told of, unless its record has just changed.
-            may_have = ~chosen.keep & (self._fresh | could_match(self._world, self.rows, wanted))
-            lost = np.flatnonzero(may_have)
-            for i, summary in zip(lost.tolist(), self._bodies.summaries(self.rows[lost]), strict=True):
-                gone[i] = _id_of(summary)
-        found = self._chosen[wanted] = _Chosen(items, gone)
+            return found
+        chosen = select(self._world, rows, wanted)
+        kept = np.flatnonzero(chosen.keep)
+        summaries = self._bodies.filtered_summaries(rows[kept], chosen.counts[kept], chosen.max_kw[kept])
+        for i, summary in zip(at[kept].tolist(), summaries, strict=True):
+            items[i] = summary
+        # One that never could match was never told of, unless its record has just changed.
+        lost = np.flatnonzero(~chosen.keep & (self._fresh[at] | could_match(self._world, rows, wanted)))
+        for i, summary in zip(at[lost].tolist(), self._bodies.summaries(rows[lost]), strict=True):
+            gone[i] = _id_of(summary)
         return found
 
-    def _refs(self, view: View) -> list[bytes]:
-        """The tile of each position as JSON."""
-        refs = self._refs_by_view.get(view)
-        if refs is None:
-            at = pixels(self.lat, self.lon, view.zoom)
-            refs = self._refs_by_view[view] = [
-                self._ref(Tile(view.zoom, x, y), view.wanted) for x, y in zip(at.x.tolist(), at.y.tolist(), strict=True)
-            ]
+    def _refs(self, view: View, which: Sequence[int]) -> dict[int, bytes]:
+        """The tile of each of these positions (and others) as JSON."""
+        refs = self._refs_by_view.setdefault(view, {})
+        new = [i for i in which if i not in refs]
+        if new:
+            at = self._tiles_at.get(view.zoom)
+            if at is None:
+                found = pixels(self.lat, self.lon, view.zoom)
+                at = self._tiles_at[view.zoom] = found.x.tolist(), found.y.tolist()
+            for i in new:
+                refs[i] = self._ref(Tile(view.zoom, at[0][i], at[1][i]), view.wanted)
         return refs
 
     def _ref(self, tile: Tile, wanted: Filter) -> bytes:

@@ -73,7 +73,7 @@ REFUSALS: Mapping[int, str] = {
     HTTPStatus.FORBIDDEN: "The key does not hold this party.",
     HTTPStatus.NOT_FOUND: "There is no such thing.",
     HTTPStatus.CONFLICT: "It contradicts what stands here.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than 1 MiB, as sent or once unpacked.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than 1 MiB (of a heartbeat or a DELETE 64 KiB), sent or unpacked.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The body is readable but not valid; `errors` points at what is wrong.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests from this address.",
     HTTPStatus.SERVICE_UNAVAILABLE: "Not now: try again after `Retry-After` seconds.",

@@ -244,7 +244,7 @@ DELETE_STATION = Operation(
     summary="Remove one station",
     parameters=(STATION_ID,),
     responses={204: Response("Removed.")},
-    refusals=(400, 401, 403, 404, 429, 503),
+    refusals=(400, 401, 403, 404, 413, 429, 503),
     secured=True,
 )
 

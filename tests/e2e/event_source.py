@@ -63,6 +63,10 @@ class EventSource:
         finally:
             self._writer.transport.abort()
 
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Free and busy EVSEs."""
+        return {name: (s["evses"]["available"], s["evses"]["busy"]) for name, s in self.map.stations.items()}
+
     def available(self) -> dict[str, int]:
         return {name: station["evses"]["available"] for name, station in self.map.stations.items()}
 

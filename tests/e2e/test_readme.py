@@ -81,6 +81,6 @@ def test_every_command_of_the_readme_works(service: tuple[str, str, dict[str, st
         assert done.returncode == 0, f"{script}\n{done.stdout[-500:]}\n{done.stderr[-500:]}"
         if "/v1/nearby" in script:
             assert '"available":' in done.stdout
-        if "/v1/status" in script:
+        if "/v1/status -H" in script:
             assert '"outcome":"applied"' in done.stdout or '"outcome":"confirmed"' in done.stdout
     assert (tmp_path / "tile.mvt").stat().st_size > 100

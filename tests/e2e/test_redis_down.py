@@ -128,7 +128,7 @@ async def test_a_rebuild_on_demand_under_load_shows_nobody_anything_older(stack:
                 for evse in evses[2::7]:
                     async with session.get(f"{stack.url}/v1/stations/{evse.station_id}") as response:
                         told = await response.json()
-                    at = next(e["changed_at"] or "" for e in told["evses"] if e["uid"] == evse.uid)
+                    at = next((e["changed_at"] or "").rstrip("Z") for e in told["evses"] if e["uid"] == evse.uid)
                     if at < shown.get(evse.uid, ""):
                         went_back.append((shown[evse.uid], at))
                     shown[evse.uid] = at

@@ -78,7 +78,9 @@ async def url(ingest: Ingest, runners: list[web.AppRunner]) -> str:
 
 @pytest_asyncio.fixture
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+    async with aiohttp.ClientSession(
+        headers={"Authorization": "Bearer msk_x"}, timeout=aiohttp.ClientTimeout(total=30)
+    ) as session:
         yield session
 
 
@@ -235,21 +237,54 @@ async def test_what_got_no_answer_is_sent_again(
     assert [(asked[0], asked[3]) for asked in ingest.asked] == [(method, b"[]")] * 2
 
 
-async def test_only_so_many_writes_wait(
+async def test_only_so_many_bytes_of_bodies_are_held(
     runners: list[web.AppRunner], client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forward, "WAITING", 3)
+    monkeypatch.setattr(forward, "BODIES_BYTES", 6)  # three of them
     monkeypatch.setattr(forward, "ABSENT_S", 1.5)
     url = await api(f"http://127.0.0.1:{free_port()}", runners)
     asking = [asyncio.create_task(_status(client, "POST", f"{url}/v1/status")) for _ in range(30)]
     await asyncio.sleep(0.7)
     assert sum(not task.done() for task in asking) <= 3
     assert await asyncio.gather(*asking) == [503] * 30
+    asking = [asyncio.create_task(_status(client, "POST", f"{url}/v1/status")) for _ in range(3)]
+    await asyncio.sleep(0.7)
+    assert not any(task.done() for task in asking), "what was held is given back"
+    await asyncio.gather(*asking)
+
+
+async def test_nothing_is_sent_again_for_a_client_that_has_left(
+    runners: list[web.AppRunner], ingest: Ingest, client: aiohttp.ClientSession
+) -> None:
+    """A DELETE that comes late would undo what the client did since."""
+    port = free_port()
+    url = await api(f"http://127.0.0.1:{port}", runners)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3), client.delete(f"{url}/v1/stations/a~b"):
+            pass
+    inner = web.Application()
+    inner.router.add_route("*", "/{path:.*}", ingest.handle)
+    late = web.AppRunner(inner)
+    runners.append(late)
+    await late.setup()
+    await web.TCPSite(late, "127.0.0.1", port).start()
+    await asyncio.sleep(0.5)
+    assert ingest.asked == []
+
+
+async def test_who_has_no_key_sends_no_body(url: str, ingest: Ingest) -> None:
+    async with Raw(url) as raw:
+        await raw.send(b"POST /v1/status HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
+        assert (await raw.answer()).status == 401
+    assert ingest.asked == []
 
 
 async def test_a_request_line_that_names_another_server_does_not_lead_there(url: str, ingest: Ingest) -> None:
     async with Raw(url) as raw:
-        await raw.send(b"POST http://192.0.2.1:9/v1/status?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n[]")
+        await raw.send(
+            b"POST http://192.0.2.1:9/v1/status?x=1 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer x\r\n"
+            b"Content-Length: 2\r\n\r\n[]"
+        )
         assert (await raw.answer()).status == 200
     assert ingest.asked[0][:2] == ("POST", "/v1/status?x=1")
 

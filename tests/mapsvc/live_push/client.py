@@ -23,6 +23,8 @@ class Map:
     def __init__(self) -> None:
         self.stations: dict[str, dict[str, Any]] = {}
         self.last_event_id = ""
+        self.given = ""  # with what the connection was made
+        self.begun_anew = 0
         self.retry_ms = 0
         self.names: list[str] = []
         self.tiles: list[dict[str, Any]] = []
@@ -30,7 +32,7 @@ class Map:
 
     def forget_part(self) -> None:
         """A new connection begins: half an event of the last one is void."""
-        self._text = ""
+        self._text, self.given = "", self.last_event_id
 
     def feed(self, data: bytes) -> None:
         self._text += data.decode()
@@ -56,6 +58,8 @@ class Map:
 
     def _event(self, name: str, data: dict[str, Any]) -> None:
         self.names.append(name)
+        if name == "reset" and self.given not in ("", "0"):  # "0": cut off before the snapshot was whole
+            self.begun_anew += 1
         self.tiles += data.get("tiles", [])
         if name == "reset":
             self.stations.clear()
@@ -117,6 +121,7 @@ class Client:
 
     def connect(self, world: World, bodies: Bodies, hub: Hub) -> None:
         self.transport = Transport()
+        self.map.forget_part()
         self.stream = Stream(world, bodies, hub, self.area, self.view)
         writer = cast(AbstractStreamWriter, self.transport)
         transport = cast(asyncio.Transport, self.transport)
