@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import h3.api.basic_int as h3
+import msgspec
 import numpy as np
 import orjson
 import pytest
@@ -26,6 +27,7 @@ from geo.tilemath import Tile, tile_of
 from geo.world import World
 from mapsvc.bodies import Bodies
 from mapsvc.live import history
+from mapsvc.live import hub as hub_module
 from mapsvc.live.history import Positions
 from mapsvc.live.hub import Hub
 from mapsvc.live.stream import rows_in
@@ -401,4 +403,127 @@ async def test_the_etag_of_a_tile_is_told_while_somebody_looks_at_it() -> None:
         if told[-1] is not None:
             assert told[-1] == Tiles(worker.world).get(tile, NO_FILTER, clock[0]).etag
     assert [etag is not None for etag in told] == [False, True, True, False, True]
+    await client.cut()
+
+
+# -- found by attack ----------------------------------------------------------------------------------------------------
+
+
+def _filled(clock: list[int], count: int) -> Worker:
+    worker = Worker(clock)
+    records = [
+        make_record(make_station(num, 48.0 + num / 1000, 2.0, [make_evse(0)]), num, 1, pack_doc, zone_for)
+        for num in range(1, count + 1)
+    ]
+    worker.world.put(records, packed([]), clock[0])
+    worker.ns = [1] * SHARDS
+    worker.hub.history.begin()
+    worker.hub.flush()
+    return worker
+
+
+def _assert_equal(client: Client, worker: Worker) -> None:
+    expected = listed(worker.world, worker.bodies, client.area, client.view.wanted)
+    assert without_seen(client.read().stations) == without_seen(expected)
+
+
+async def test_who_is_cut_off_in_a_snapshot_does_not_go_on_from_the_id_before_it() -> None:
+    clock = [START_MS]
+    old, young = _filled(clock, 1000), _filled(clock, 1000)
+    clock[0] += 60_000
+    client = Client(BoxArea(WORLD_BOX), View(NO_FILTER, 14))
+    client.connect(old.world, old.bodies, old.hub)
+    for _ in range(10):
+        await settle()
+    await client.cut()
+    young.ns = [2] * SHARDS
+    young.hub.history.begin()  # it knows nothing of what went before 2
+    client.connect(young.world, young.bodies, young.hub)
+    client.transport.stuck = True
+    for _ in range(3):
+        await settle()
+    await client.cut()
+    assert "reset" in client.map.names
+    assert len(client.map.stations) < 1000
+    client.connect(old.world, old.bodies, old.hub)
+    for _ in range(10):
+        await settle()
+    _assert_equal(client, old)
+    await client.cut()
+
+
+async def test_departures_that_were_forgotten_while_a_snapshot_was_taken_begin_it_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(history, "DEPARTURES", 2)
+    clock = [START_MS]
+    worker = _filled(clock, 1000)
+    client = Client(BoxArea(WORLD_BOX), View(NO_FILTER, 14))
+    client.connect(worker.world, worker.bodies, worker.hub)
+    client.transport.stuck = True
+    for _ in range(3):
+        await settle()
+    worker.world.put([tombstone(num, 2) for num in range(1, 101)], packed([]), clock[0])
+    worker.ns = [2] * SHARDS
+    worker.hub.flush()
+    client.transport.release()
+    for _ in range(30):
+        await settle()
+    _assert_equal(client, worker)
+    await client.cut()
+
+
+async def test_an_id_that_changes_its_case_leaves_and_comes() -> None:
+    clock = [START_MS]
+    worker = _filled(clock, 3)
+    client = Client(BoxArea(WORLD_BOX), View(NO_FILTER, 14))
+    client.connect(worker.world, worker.bodies, worker.hub)
+    await settle()
+    renamed = msgspec.structs.replace(make_station(1, 48.001, 2.0, [make_evse(0)]), location_id="l1")
+    worker.world.put([make_record(renamed, 1, 2, pack_doc, zone_for)], packed([]), clock[0])
+    worker.hub.flush()
+    _assert_equal(client, worker)
+    await client.cut()
+
+
+async def test_a_mass_change_is_told_in_parts_and_no_part_is_claimed_before_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub_module, "AT_ONCE", 10)
+    clock = [START_MS]
+    worker = _filled(clock, 95)
+    client = Client(BoxArea(WORLD_BOX), View(NO_FILTER, 14))
+    client.connect(worker.world, worker.bodies, worker.hub)
+    await settle()
+    before = client.read().last_event_id
+    clock[0] += 60_000
+    worker.ns = [2] * SHARDS
+    worker.world.put_states(
+        packed([State(num, 0, 2, Status.AVAILABLE, clock[0], clock[0]) for num in range(1, 96)]), clock[0]
+    )
+    for _ in range(9):
+        worker.hub.flush()
+        worker.hub.beat(1e9)
+        assert client.read().last_event_id == before
+    assert sum(s["evses"]["available"] for s in client.map.stations.values()) == 90
+    worker.hub.flush()
+    assert client.read().last_event_id != before
+    _assert_equal(client, worker)
+    await client.cut()
+
+
+async def test_one_record_that_cannot_be_read_ends_live_push_for_nobody() -> None:
+    clock = [START_MS]
+    worker = _filled(clock, 3)
+    client = Client(BoxArea(WORLD_BOX), View(NO_FILTER, 14))
+    client.connect(worker.world, worker.bodies, worker.hub)
+    await settle()
+    row = worker.world.find(make_station(1, 0, 0).key)
+    assert row is not None
+    worker.world.docs[row] = b"\xff"
+    worker.world.put([tombstone(1, 2)], packed([]), clock[0])
+    worker.world.put_states(packed([State(2, 0, 2, Status.AVAILABLE, clock[0], clock[0])]), clock[0])
+    worker.hub.flush()
+    worker.hub.beat(1e9)
+    assert client.read().stations[make_station(2, 0, 0).id]["evses"]["available"] == 1
     await client.cut()
