@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import sys
 import time
 from urllib.parse import urlsplit
@@ -25,6 +26,9 @@ from mapsvc.measure.freshness import Probe, Waits, find_probes
 HALF_DEG = 0.05  # half a viewport: some 7 × 11 km
 OPENING_AT_ONCE = 50
 GIVE_UP_S = 10.0
+
+
+_WHOLE = re.compile(rb"\nid: [0-9a-f]+\.")  # the first cursor: the snapshot before it has been read
 
 
 class Subscriber:
@@ -47,7 +51,7 @@ class Subscriber:
         if b" 200 " not in head[:20]:
             raise RuntimeError(f"not subscribed: {head[:200]!r}")
         data = b""
-        while b"\nid: " not in data:
+        while not _WHOLE.search(data):
             data += await self._reader.read(1 << 16)
         self.snapshot_bytes = len(data)
         self._task = asyncio.create_task(self._read())
