@@ -46,10 +46,19 @@ class Live:
 
     async def run(self, _: web.Application) -> AsyncIterator[None]:
         """The hub's ticks, for a cleanup context."""
-        tasks = [asyncio.create_task(self._hub.run(self._ready)), asyncio.create_task(self._leave())]
+        tasks = [asyncio.create_task(self._tick_for_ever()), asyncio.create_task(self._leave())]
         yield
         self._hub.finish()
         await end(tasks)
+
+    async def _tick_for_ever(self) -> None:
+        """Whatever befalls the hub: subscribers who are told nothing, and do not know it, would be the worst."""
+        while True:
+            try:
+                await self._hub.run(self._ready)
+            except Exception:
+                log.exception("live push stumbled")
+            await asyncio.sleep(1)
 
     async def _leave(self) -> None:
         await self._draining.wait()

@@ -211,6 +211,12 @@ class Hub:
         self._world.advance(self._now_ms())
         told = self.history.mark()
         self._untold += self.history.departures()
+        if not self._subscribers:  # who comes next is told what is then
+            self._dirty.clear()
+            self._fresh.clear()
+            self._untold.clear()
+            self._more, self._told = False, told
+            return
         departures, self._untold = self._untold[:AT_ONCE], self._untold[AT_ONCE:]
         for departure in departures:  # another station may have its id by now
             if (row := self._world.find(departure.key)) is not None:
@@ -220,13 +226,12 @@ class Hub:
         self._dirty = self._dirty - dirty
         fresh = self._fresh & dirty
         self._fresh -= fresh
-        self._more = bool(self._subscribers and (self._dirty or self._untold))
+        self._more = bool(self._dirty or self._untold)
         if self._more:
             self._woken.set()  # what is left follows, and the cursor stays where it was
         else:
             self._told = told
-            self._untold.clear()
-        if not self._subscribers or not (dirty or departures):
+        if not (dirty or departures):
             return
         s = self._world.stations
         rows = np.fromiter(dirty, np.int32, len(dirty))

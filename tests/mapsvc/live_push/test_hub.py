@@ -527,3 +527,23 @@ async def test_one_record_that_cannot_be_read_ends_live_push_for_nobody() -> Non
     worker.hub.beat(1e9)
     assert client.read().stations[make_station(2, 0, 0).id]["evses"]["available"] == 1
     await client.cut()
+
+
+async def test_what_changed_while_nobody_watched_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "AT_ONCE", 10)
+    clock = [START_MS]
+    worker = _filled(clock, 50)
+    client = Client(BoxArea(WORLD_BOX), View(NO_FILTER, 14))
+    client.connect(worker.world, worker.bodies, worker.hub)
+    await settle()
+    states = [State(num, 0, 2, Status.AVAILABLE, clock[0], clock[0]) for num in range(1, 51)]
+    worker.world.put_states(packed(states), clock[0])
+    await client.cut()
+    worker.hub.flush()
+    client = Client(BoxArea(WORLD_BOX), View(NO_FILTER, 14))
+    client.connect(worker.world, worker.bodies, worker.hub)
+    await settle()
+    worker.hub.flush()
+    assert client.read().names == ["snapshot"]
+    _assert_equal(client, worker)
+    await client.cut()
