@@ -5,7 +5,7 @@ Data       subscribers by the squares that cover their areas (geo.areas), rows t
 A tick     at most every 100 ms, at once after a quiet time: what changed meanwhile is told once, as it is now (the latest
            wins). Its events are encoded once per square, filter and zoom, and shared by all who watch the whole square.
 Invariant  whoever has taken the snapshot and every event since holds exactly what the list of the same area and filters
-           answers. Oracle: tests/mapsvc/live_push/test_hub.py, tests/e2e/test_live.py.
+           answers. Oracle: tests/mapsvc/live_push/, tests/e2e/test_live.py.
 """
 
 from __future__ import annotations
