@@ -39,6 +39,7 @@ class Worker:
     tiles: Tiles
     bodies: Bodies
     health: Health
+    live: Live
     connections: Connections
     application: web.Application
 
@@ -95,4 +96,4 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
         "mapsvc_live_dropped_total": lambda: float(live.dropped),
     }.items():
         metrics.gauge(name, read)
-    return Worker(world, replica, tiles, bodies, health, connections, application)
+    return Worker(world, replica, tiles, bodies, health, live, connections, application)

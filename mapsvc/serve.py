@@ -120,7 +120,7 @@ async def _announce(role: Role, settling: asyncio.Task[None], address: str) -> N
 
 async def settle(worker: Worker) -> None:
     """Once the world is loaded: sums it up, and keeps the collector from walking the long-lived heap ever again."""
-    while not worker.replica.ready:  # noqa: ASYNC110 (the replica says it by a property)
+    while not worker.live.ready:  # noqa: ASYNC110 (it says it by a property, and is so a moment after the replica)
         await asyncio.sleep(0.02)
     worker.tiles.warm(worker.replica.now_ms())
     gc.freeze()

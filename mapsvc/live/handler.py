@@ -41,6 +41,11 @@ class Live:
         self._world, self._bodies, self._hub, self._ready = world, bodies, hub, ready
         self._open = 0
 
+    @property
+    def ready(self) -> bool:
+        """From now on it can resume who was subscribed elsewhere."""
+        return self._ready() and self._hub.history.begun
+
     def routes(self) -> list[web.RouteDef]:
         return [LIVE.route(self.live)]
 
@@ -66,7 +71,7 @@ class Live:
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         query = parse_live(request.rel_url.raw_query_string)
-        if not self._ready() or not self._hub.history.begun:
+        if not self.ready:
             raise Unavailable("The stations are still being loaded.")
         if self._open >= MAX_SUBSCRIBERS or self._hub.finished:
             raise Unavailable("There are too many subscribers here; try again.")

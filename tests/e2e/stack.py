@@ -116,6 +116,16 @@ class Stack:
             spawn.kill_tree(process)
             raise
         assert line.startswith(f"ready {role} ".encode()), f"{name} did not get ready: {line!r}"
+        if role == "serve":
+            await eventually(self._all_workers_ready, READY_S)
+
+    async def _all_workers_ready(self) -> bool:
+        """every worker holds the world (`ready` says that one of them does; the service is up from then on)"""
+        try:
+            ready = [await self.metric(f"serve-{k}", "mapsvc_replica_ready") for k in range(1, self._workers + 1)]
+        except aiohttp.ClientConnectionError:
+            return False  # one has not even opened its socket
+        return all(ready)
 
     def environment(self, name: str) -> Mapping[str, str]:
         return {
