@@ -12,6 +12,7 @@ from geo.world import World
 from mapsvc.bodies import Bodies
 from mapsvc.body import BODY_BYTES
 from mapsvc.connections import Connections
+from mapsvc.express import Express
 from mapsvc.forward import Forwarder
 from mapsvc.guard import Guard
 from mapsvc.health import Health
@@ -69,6 +70,7 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
     guard = Guard(metrics, RateLimit(settings.rate_limit))
     documentation = Documentation((*READS, LIVE, *WRITES, SUMMARY, *PROBES), base_url)
     connections = Connections(metrics, settings.connections_per_address)
+    connections.at_once = Express(reader, guard).answer
     live = Live(world, bodies, hub, lambda: replica.ready, connections.draining)
 
     application = web.Application(client_max_size=BODY_BYTES, middlewares=[guard.middleware()])

@@ -16,7 +16,7 @@ import asyncio
 import resource
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -62,6 +62,10 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+AnswerAtOnce = Callable[[RawRequestMessage, str], bytes | None]
+"""From a request without a body, and the network that asks, to the whole answer; None: the server shall answer."""
+
+
 class Connections:
     """All of one process. `per_address`: how many one address may hold open; 0: any number."""
 
@@ -69,6 +73,7 @@ class Connections:
         self.draining = asyncio.Event()  # answers from now on say `Connection: close`; streams should end
         self.grace_s = 0.0  # told before `draining` is set
         self.most = most_connections()
+        self.at_once: AnswerAtOnce | None = None  # answers what it can without the server (mapsvc.express)
         self._metrics = metrics
         self._per_address = per_address
         self._open: set[Connection] = set()
@@ -203,7 +208,11 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._wire is None:  # turned away
             return
-        super().data_received(data)
+        if self._is_idle and not self._messages and self._book.at_once is not None:
+            if self._answered_at_once(data, self._book.at_once):
+                return
+        else:
+            super().data_received(data)
         for place, (message, _) in enumerate(self._messages):  # one, save when requests are pipelined
             if isinstance(message, RawRequestMessage) and (refusal := refused(message)) is not None:
                 self._messages[place] = (_ErrInfo(int(refusal.status), refusal, ""), EMPTY_PAYLOAD)
@@ -214,6 +223,30 @@ class Connection(web.RequestHandler):
             self._spoke = True
             if not self._head_since:
                 self._head_since = self._loop.time()
+
+    def _answered_at_once(self, data: bytes, at_once: AnswerAtOnce) -> bool:
+        """Parses, and answers if it is a single request for which that can be done. The connection stays idle then: aiohttp's
+        task, which waits for a message, never hears of it."""
+        waiter, self._waiter = self._waiter, None
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
+        assert waiter is not None
+        if len(self._messages) == 1 and not self._paused and not self._book.draining.is_set():
+            message, payload = self._messages[0]
+            if payload is EMPTY_PAYLOAD and isinstance(message, RawRequestMessage):
+                answer = at_once(message, self._address)
+                if answer is not None and self.transport is not None and self._parser is not None:
+                    self._messages.clear()
+                    self._parser.message_consumed()
+                    self.transport.write(answer)
+                    self._head_since, self._spoke = 0.0, False
+                    self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                    return True
+        if self._messages and not waiter.done():
+            waiter.set_result(None)
+        return False
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._wire is not None:

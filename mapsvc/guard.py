@@ -43,7 +43,7 @@ class Guard:
             if request.method in READS:
                 response.headers.update(CORS)
             if response.content_type != "text/event-stream":  # how long somebody watched is no latency
-                self._observe(request, response.status, time.perf_counter() - began)
+                self.observe(_template(request), request.method, response.status, time.perf_counter() - began)
             return response
 
         return guard
@@ -68,15 +68,22 @@ class Guard:
             log.exception("a request failed", extra={"route": _template(request)})
             return Internal().response()
 
-    def _observe(self, request: web.Request, status: int, seconds: float) -> None:
-        # Only methods that some route takes: a client may invent others without end.
-        method = request.method if request.method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS") else "other"
-        key = (_template(request), method, status)
+    def admits(self, network: str) -> bool:
+        """Whether this network may ask now; if so, it has. If not, the middleware will tell it."""
+        return not self._limit.wait_s(network, time.monotonic())
+
+    def observe(self, template: str, method: str, status: int, seconds: float) -> None:
+        """An answer was given; `template` is the route's."""
+        key = (template, method, status)
         histogram = self._histograms.get(key)
         if histogram is None:
-            histogram = self._histograms[key] = self._metrics.histogram(
-                "mapsvc_request_seconds", route=key[0], method=method, status=str(status)
+            # Only methods that some route takes: a client may invent others without end.
+            known = method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS") else "other"
+            histogram = self._metrics.histogram(
+                "mapsvc_request_seconds", route=template, method=known, status=str(status)
             )
+            if known == method:
+                self._histograms[key] = histogram
         histogram.observe(seconds)
 
 

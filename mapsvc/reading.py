@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from types import MappingProxyType
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -12,30 +11,32 @@ from aiohttp import web
 from cache.codec import CodecError, unpack_doc
 from cache.tasks import end
 from geo.evse_ids import EvseIds, SlotId
+from geo.filters import Filter
 from geo.select import select
-from geo.tilemath import check_tile
+from geo.tilemath import Tile, check_tile
 from geo.world import World
 from mapsvc.bodies import Bodies
 from mapsvc.listing import in_order, page_of, rows_in_box, rows_of_keys
 from mapsvc.openapi import reads
-from mapsvc.params import parse_list, parse_nearby, parse_station, parse_tile_filter
+from mapsvc.params import NearbyQuery, parse_list, parse_nearby, parse_station, parse_tile_filter
 from mapsvc.problems import Fault, NotFound, Problem, Unavailable
 from mapsvc.replies import (
     AGGREGATE_TILE,
     DESCRIPTION,
     GEOJSON,
     JSON,
+    MVT,
+    NO_HEADERS,
     REVALIDATE,
     STATION_TILE,
     Reply,
+    of_published,
     of_reply,
-    of_tile,
 )
 from mapsvc.shape import Shape, shaped_list, shaped_station
 from mapsvc.tilejson import tilejson
-from mapsvc.tiles import MAX_ZOOM, MIN_STATION_ZOOM, Tiles
+from mapsvc.tiles import MAX_ZOOM, MIN_STATION_ZOOM, Published, Tiles
 
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 IDS_AT_ONCE = 200  # documents read for their EVSE ids between two other things: about 2 ms
 IDS_EVERY_S = 0.05  # so a million documents take four minutes and 4 % of a core; a request that needs them reads faster
 
@@ -70,8 +71,9 @@ class Reader:
             reads.TILE.route(self.tile),
         ]
 
-    async def nearby(self, request: web.Request) -> web.Response:
-        query = parse_nearby(request.rel_url.raw_query_string)
+    # -- answers, made at once ----------------------------------------------------------------------------------------
+
+    def find_nearby(self, query: NearbyQuery) -> Reply:
         world = self._current()
         excluded = 0
         if not query.wanted:
@@ -86,7 +88,28 @@ class Reader:
             if query.wanted.open_now:
                 excluded = int(select(world, hits.searched, query.wanted).unknown_hours.sum())
         told = excluded if query.wanted.open_now else None
-        return await of_reply(request, _list_reply(items, query.shape, told))
+        return _list_reply(items, query.shape, told)
+
+    def find_station(self, key: str, shape: Shape) -> Reply:
+        """`key`: the id in any case. Raises NotFound."""
+        row = self._current().find(key.casefold())
+        if row is None:
+            raise NotFound("There is no such station.")
+        return Reply(shaped_station(self._bodies.station(row), shape), _media_type(shape), REVALIDATE, etag=True)
+
+    def find_tile(self, tile: Tile, wanted: Filter) -> Published:
+        self._current()
+        return self._tiles.get(tile, wanted, self._now_ms())
+
+    def describe_tiles(self, query: str) -> Reply:
+        """`query`: the filter as it was asked for. Raises Problem."""
+        wanted = parse_tile_filter(query)
+        return Reply(tilejson(self._base_url, f"?{query}" if wanted else ""), cache_control=DESCRIPTION, etag=True)
+
+    # -- handlers -----------------------------------------------------------------------------------------------------
+
+    async def nearby(self, request: web.Request) -> web.Response:
+        return await of_reply(request, self.find_nearby(parse_nearby(request.rel_url.raw_query_string)))
 
     async def stations(self, request: web.Request) -> web.Response:
         query = parse_list(request.rel_url.raw_query_string)
@@ -111,27 +134,16 @@ class Reader:
 
     async def station(self, request: web.Request) -> web.Response:
         shape = parse_station(request.rel_url.raw_query_string)
-        row = self._current().find(request.match_info["id"].casefold())
-        if row is None:
-            raise NotFound("There is no such station.")
-        body = shaped_station(self._bodies.station(row), shape)
-        return await of_reply(request, Reply(body, _media_type(shape), REVALIDATE, etag=True))
+        return await of_reply(request, self.find_station(request.match_info["id"], shape))
 
     async def tilejson(self, request: web.Request) -> web.Response:
-        wanted = parse_tile_filter(request.rel_url.raw_query_string)
-        query = f"?{request.rel_url.raw_query_string}" if wanted else ""
-        return await of_reply(request, Reply(tilejson(self._base_url, query), cache_control=DESCRIPTION, etag=True))
+        return await of_reply(request, self.describe_tiles(request.rel_url.raw_query_string))
 
     async def tile(self, request: web.Request) -> web.Response:
         path = request.match_info
-        try:
-            tile = check_tile(int(path["z"]), int(path["x"]), int(path["y"]), MAX_ZOOM)
-        except ValueError as error:
-            raise Problem("There is no such tile.", [Fault("z/x/y", str(error))]) from error
+        tile = tile_at(path["z"], path["x"], path["y"])
         wanted = parse_tile_filter(request.rel_url.raw_query_string)
-        self._current()
-        published = self._tiles.get(tile, wanted, self._now_ms())
-        return of_tile(request, published, STATION_TILE if tile.z >= MIN_STATION_ZOOM else AGGREGATE_TILE)
+        return of_published(request, self.find_tile(tile, wanted), caching_of(tile), MVT)
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
@@ -162,6 +174,18 @@ class Reader:
         reading = asyncio.create_task(read_on())
         yield
         await end([reading])
+
+
+def tile_at(z: str, x: str, y: str) -> Tile:
+    """Raises Problem."""
+    try:
+        return check_tile(int(z), int(x), int(y), MAX_ZOOM)
+    except ValueError as error:
+        raise Problem("There is no such tile.", [Fault("z/x/y", str(error))]) from error
+
+
+def caching_of(tile: Tile) -> str:
+    return STATION_TILE if tile.z >= MIN_STATION_ZOOM else AGGREGATE_TILE
 
 
 def _ids_of(doc: bytes) -> list[SlotId]:

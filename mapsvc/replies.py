@@ -1,14 +1,21 @@
-"""Answers as values, and the one place where they become HTTP: conditional requests, encodings, caching headers."""
+"""Answers as values, and the one place where they become HTTP: conditional requests, encodings, caching headers.
+
+A handler makes a `Reply` or has a `Published`; with the request's headers either becomes an `Answer`, which is sent by
+aiohttp (`response_of`) or at once (mapsvc.express): both send the same fields.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import NamedTuple
 
 import xxhash
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from mapsvc.tiles import Published
 
@@ -25,22 +32,52 @@ JSON = "application/json"
 GEOJSON = "application/geo+json"
 MVT = "application/vnd.mapbox-vector-tile"
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
-@dataclass(slots=True)
-class Reply:
+Headers = CIMultiDictProxy[str]
+
+
+class Reply(NamedTuple):
     """An answer with a JSON (or other) body. `etag`: make one from the body and honour If-None-Match."""
 
     body: bytes
     content_type: str = JSON
     cache_control: str = NO_STORE
     etag: bool = False
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = NO_HEADERS
 
 
-def accepts_gzip(request: web.Request) -> bool:
+class Head(NamedTuple):
+    """What the heads of many answers have in common. `content_type` is empty where there is no body."""
+
+    status: int
+    cache_control: str
+    content_type: str
+    gzipped: bool
+
+    def fields(self) -> dict[str, str]:
+        fields = {"Cache-Control": self.cache_control, "Vary": "Accept-Encoding"}
+        if self.content_type:
+            fields["Content-Type"] = self.content_type
+        if self.gzipped:
+            fields["Content-Encoding"] = "gzip"
+        return fields
+
+
+class Answer(NamedTuple):
+    head: Head
+    body: bytes
+    etag: str = ""
+    more: Mapping[str, str] = NO_HEADERS
+
+
+def accepts_gzip(headers: Headers) -> bool:
     """Whether gzip may be sent (RFC 9110 12.5.3); `gzip;q=0` refuses it, `*` allows it."""
-    header = request.headers.get("Accept-Encoding", "")
+    return _gzip_in(headers.get("Accept-Encoding", ""))
+
+
+@lru_cache(1024)  # clients of one kind say the same
+def _gzip_in(header: str) -> bool:
     if not header:
         return False
     accepted: dict[str, bool] = {}
@@ -50,45 +87,65 @@ def accepts_gzip(request: web.Request) -> bool:
     return accepted.get("gzip", accepted.get("*", False))
 
 
-def matches(request: web.Request, etag: str) -> bool:
+def matches(headers: Headers, etag: str) -> bool:
     """If-None-Match by weak comparison (RFC 9110 13.1.2)."""
-    tags = [tag.strip() for line in request.headers.getall("If-None-Match", ()) for tag in line.split(",")]
+    lines = headers.getall("If-None-Match", None)
+    if lines is None:
+        return False
+    tags = [tag.strip() for line in lines for tag in line.split(",")]
     return tags == ["*"] or etag in (tag.removeprefix("W/") for tag in tags)
 
 
-def of_tile(request: web.Request, tile: Published, cache_control: str) -> web.Response:
-    return of_published(request, tile, cache_control, MVT)
-
-
-def of_published(request: web.Request, tile: Published, cache_control: str, content_type: str) -> web.Response:
+def answer_published(headers: Headers, published: Published, cache_control: str, content_type: str) -> Answer:
     """A prepared body, packed and hashed once for all requests."""
-    body, etag = tile.body, tile.etag
-    headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding"}
-    if tile.gzipped is not None and accepts_gzip(request):
-        body, etag = tile.gzipped, tile.gzip_etag
-        headers["Content-Encoding"] = "gzip"
-    headers["ETag"] = etag
-    if matches(request, etag):
-        headers.pop("Content-Encoding", None)
-        return web.Response(status=304, headers=headers)
-    headers["Content-Type"] = content_type
-    return web.Response(body=body, headers=headers)
+    gzipped = published.gzipped is not None and accepts_gzip(headers)
+    etag = published.gzip_etag if gzipped else published.etag
+    if matches(headers, etag):
+        return Answer(Head(304, cache_control, "", False), b"", etag)
+    body = published.body
+    if gzipped:
+        assert published.gzipped is not None
+        body = published.gzipped
+    return Answer(Head(200, cache_control, content_type, gzipped), body, etag)
+
+
+def is_long(headers: Headers, reply: Reply) -> bool:
+    """Whether packing it would hold up others."""
+    return len(reply.body) >= OFF_LOOP_FROM_BYTES and accepts_gzip(headers)
+
+
+def answer_reply(headers: Headers, reply: Reply) -> Answer:
+    gzipped = len(reply.body) >= GZIP_FROM_BYTES and accepts_gzip(headers)
+    return _answer_packed(headers, reply, _gzip(reply.body) if gzipped else reply.body, gzipped)
+
+
+def _answer_packed(headers: Headers, reply: Reply, body: bytes, gzipped: bool) -> Answer:
+    etag = ""
+    if reply.etag:
+        etag = f'"{xxhash.xxh3_64_hexdigest(body)}{"-gz" if gzipped else ""}"'
+        if matches(headers, etag):
+            return Answer(Head(304, reply.cache_control, "", False), b"", etag, reply.headers)
+    return Answer(Head(200, reply.cache_control, reply.content_type, gzipped), body, etag, reply.headers)
+
+
+def response_of(answer: Answer) -> web.Response:
+    headers = {**answer.head.fields(), **answer.more}
+    if answer.etag:
+        headers["ETag"] = answer.etag
+    return web.Response(
+        status=answer.head.status, body=answer.body if answer.head.content_type else None, headers=headers
+    )
+
+
+def of_published(request: web.Request, published: Published, cache_control: str, content_type: str) -> web.Response:
+    return response_of(answer_published(request.headers, published, cache_control, content_type))
 
 
 async def of_reply(request: web.Request, reply: Reply) -> web.Response:
-    body = reply.body
-    headers = {"Cache-Control": reply.cache_control, "Vary": "Accept-Encoding", **reply.headers}
-    if len(body) >= GZIP_FROM_BYTES and accepts_gzip(request):
-        body = _gzip(body) if len(body) < OFF_LOOP_FROM_BYTES else await asyncio.to_thread(_gzip, body)
-        headers["Content-Encoding"] = "gzip"
-    if reply.etag:
-        suffix = "-gz" if "Content-Encoding" in headers else ""
-        headers["ETag"] = f'"{xxhash.xxh3_64_hexdigest(body)}{suffix}"'
-        if matches(request, headers["ETag"]):
-            headers.pop("Content-Encoding", None)
-            return web.Response(status=304, headers=headers)
-    headers["Content-Type"] = reply.content_type
-    return web.Response(body=body, status=reply.status, headers=headers)
+    if is_long(request.headers, reply):
+        packed = await asyncio.to_thread(_gzip, reply.body)
+        return response_of(_answer_packed(request.headers, reply, packed, True))
+    return response_of(answer_reply(request.headers, reply))
 
 
 def _gzip(body: bytes) -> bytes:

@@ -19,7 +19,16 @@ from mapsvc.guard import Guard
 from mapsvc.limits import RateLimit
 from mapsvc.metrics import Metrics
 from mapsvc.reading import Reader
-from mapsvc.replies import GZIP_FROM_BYTES, OFF_LOOP_FROM_BYTES, Reply, accepts_gzip, matches, of_reply, of_tile
+from mapsvc.replies import (
+    GZIP_FROM_BYTES,
+    MVT,
+    OFF_LOOP_FROM_BYTES,
+    Reply,
+    accepts_gzip,
+    matches,
+    of_published,
+    of_reply,
+)
 from mapsvc.tiles import GZIP_FROM_BYTES as TILE_GZIP_FROM_BYTES
 from mapsvc.tiles import Tiles, publish
 from tests.geo.model_world import State, Told, mercator
@@ -47,7 +56,7 @@ async def client() -> AsyncIterator[Client]:
 
     async def tile(request: web.Request) -> web.Response:
         published = {"tile": TILE, "tiny": TINY, "empty": EMPTY}[request.match_info["size"]]
-        return of_tile(request, published, "public, max-age=1")
+        return of_published(request, published, "public, max-age=1", MVT)
 
     world = World()
     told = Told(1, 1, make_station(3, 48.8566, 2.3522, [make_evse(0)]))
@@ -78,7 +87,7 @@ def vary_of(answer: ClientResponse) -> str:
 )  # fmt: skip
 def test_gzip_is_sent_to_those_who_take_it(header: str | None, accepted: bool) -> None:
     headers = {} if header is None else {"Accept-Encoding": header}
-    assert accepts_gzip(make_mocked_request("GET", "/", headers)) == accepted
+    assert accepts_gzip(make_mocked_request("GET", "/", headers).headers) == accepted
 
 
 @pytest.mark.parametrize(("size", "shrinks"), [("small", False), ("middle", True), ("large", True)])
@@ -136,7 +145,7 @@ def test_an_etag_is_a_hash_of_what_is_sent_and_tells_encodings_apart() -> None:
 )  # fmt: skip
 def test_if_none_match_is_compared_weakly(header: str | None, matched: bool) -> None:
     headers = {} if header is None else {"If-None-Match": header}
-    assert matches(make_mocked_request("GET", "/", headers), '"abc"') == matched
+    assert matches(make_mocked_request("GET", "/", headers).headers, '"abc"') == matched
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -1,0 +1,151 @@
+"""The short way of hot reads: from a parsed request to the bytes of its answer, without a task, a request object or a
+response object of aiohttp. Half of a hot tile's cost, and more, was in these.
+
+It takes GETs of nearby, tiles, TileJSON and single stations that are asked for in the plainest way, which nearly all are;
+whatever is out of the ordinary (other methods, HTTP/1.0, `Connection: close`, bodies, pipelining, slow readers, a worker that
+drains, anything that ends in an error) it leaves to aiohttp's application by answering None, before anything was sent.
+Invariant: what it answers equals what the application would have answered, field by field.
+Oracle: tests/mapsvc/test_express.py sends the same bytes both ways.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+from aiohttp import HttpVersion11
+from aiohttp.http import SERVER_SOFTWARE
+from aiohttp.http_parser import RawRequestMessage
+
+from mapsvc.guard import CORS, Guard
+from mapsvc.openapi import reads
+from mapsvc.openapi.operation import Operation
+from mapsvc.params import parse_nearby, parse_tile_filter
+from mapsvc.problems import Problem
+from mapsvc.reading import Reader, caching_of, tile_at
+from mapsvc.replies import MVT, Answer, Head, Headers, Reply, answer_published, answer_reply, is_long
+from mapsvc.shape import PLAIN
+
+log = logging.getLogger(__name__)
+
+MAX_TARGETS = 20_000  # tiles and stations whose path was read before; beyond, all are forgotten
+MAX_TARGET = 200  # characters of a path to be remembered
+
+# What yarl would leave as it is, so that the query means the same both ways.
+_PLAIN_QUERY = re.compile(r"(?:[A-Za-z0-9_=&.,*~+-]|%[0-9A-Fa-f]{2})*")
+_TILE = re.compile(r"/v1/tiles/stations/([0-9]{1,9})/([0-9]{1,9})/([0-9]{1,9})\.mvt(?:\?(.*))?")
+_TILEJSON = re.compile(r"/v1/tiles/stations\.json(?:\?(.*))?")
+_STATION = re.compile(r"/v1/stations/([A-Za-z0-9_.*~-]+)")
+_NEARBY = "/v1/nearby?"
+
+Target = Callable[[Headers], Answer | None]
+
+
+class Express:
+    def __init__(self, reader: Reader, guard: Guard) -> None:
+        self._reader = reader
+        self._guard = guard
+        self._targets: dict[str, tuple[Operation, Target]] = {}
+        self._date_s = 0
+        self._date = b""
+
+    def answer(self, message: RawRequestMessage, network: str) -> bytes | None:
+        """The whole answer, or None: the application answers. `message` has no body; `network` asks. Never raises."""
+        began = time.perf_counter()
+        if message.method != "GET" or message.should_close or message.upgrade or message.version != HttpVersion11:
+            return None
+        found = self._find(message.path)
+        if found is None or "Expect" in message.headers or not self._guard.admits(network):
+            return None
+        operation, target = found
+        try:
+            answer = target(message.headers)
+        except Problem:
+            return None  # the application says what is wrong
+        except Exception:
+            log.exception("a request failed on the short way", extra={"route": operation.path})
+            return None
+        if answer is None:
+            return None
+        sent = self._wire(answer)
+        self._guard.observe(operation.path, "GET", answer.head.status, time.perf_counter() - began)
+        return sent
+
+    # -- what is asked for --------------------------------------------------------------------------------------------
+
+    def _find(self, path: str) -> tuple[Operation, Target] | None:
+        if path.startswith(_NEARBY):
+            return (reads.NEARBY, self._nearby(path[len(_NEARBY) :])) if _PLAIN_QUERY.fullmatch(path, 11) else None
+        found = self._targets.get(path)
+        if found is None:
+            try:
+                found = self._read(path)
+            except Problem:
+                return None
+            if found is not None and len(path) <= MAX_TARGET:
+                if len(self._targets) >= MAX_TARGETS:
+                    self._targets.clear()
+                self._targets[path] = found
+        return found
+
+    def _read(self, path: str) -> tuple[Operation, Target] | None:
+        if match := _TILE.fullmatch(path):
+            z, x, y, query = match.groups()
+            return (reads.TILE, self._tile(z, x, y, query or "")) if _is_plain(query) else None
+        if match := _STATION.fullmatch(path):
+            return reads.STATION, self._station(match[1])
+        if match := _TILEJSON.fullmatch(path):
+            return (reads.TILEJSON, self._tilejson(match[1] or "")) if _is_plain(match[1]) else None
+        return None
+
+    def _nearby(self, query: str) -> Target:
+        return lambda headers: _short(headers, self._reader.find_nearby(parse_nearby(query)))
+
+    def _tile(self, z: str, x: str, y: str, query: str) -> Target:
+        tile, wanted = tile_at(z, x, y), parse_tile_filter(query)
+        caching, find = caching_of(tile), self._reader.find_tile
+        return lambda headers: answer_published(headers, find(tile, wanted), caching, MVT)
+
+    def _station(self, key: str) -> Target:
+        return lambda headers: _short(headers, self._reader.find_station(key, PLAIN))
+
+    def _tilejson(self, query: str) -> Target:
+        reply = self._reader.describe_tiles(query)
+        return lambda headers: _short(headers, reply)
+
+    # -- what is sent -------------------------------------------------------------------------------------------------
+
+    def _wire(self, answer: Answer) -> bytes:
+        now_s = int(time.time())
+        if now_s != self._date_s:
+            self._date_s, self._date = now_s, formatdate(now_s, usegmt=True).encode()
+        etag = b"ETag: %b\r\n" % answer.etag.encode() if answer.etag else b""
+        if not answer.head.content_type:
+            return b"%b%bDate: %b\r\n\r\n" % (_beginning(answer.head), etag, self._date)
+        length = len(answer.body)
+        return b"%b%bContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (
+            _beginning(answer.head), etag, length, self._date, answer.body,
+        )  # fmt: skip
+
+
+def _is_plain(query: str | None) -> bool:
+    return query is None or _PLAIN_QUERY.fullmatch(query) is not None
+
+
+def _short(headers: Headers, reply: Reply) -> Answer | None:
+    return None if is_long(headers, reply) or reply.headers else answer_reply(headers, reply)
+
+
+@lru_cache(64)
+def _beginning(head: Head) -> bytes:
+    fields = {**head.fields(), **CORS, "Server": SERVER_SOFTWARE}
+    lines = [
+        f"HTTP/1.1 {head.status} {HTTPStatus(head.status).phrase}",
+        *(f"{name}: {value}" for name, value in fields.items()),
+    ]
+    return "\r\n".join([*lines, ""]).encode()
