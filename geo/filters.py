@@ -74,9 +74,22 @@ class Filter:
     exclude_operators: tuple[str, ...] = ()
     facilities: tuple[str, ...] = ()  # any of these
     open_now: bool = False
+    _hash: int = field(init=False, compare=False, repr=False)  # filters key caches, and hashing one takes 2 µs
+
+    def __post_init__(self) -> None:
+        parts = (self.connector, self.available, self.operators, self.exclude_operators, self.facilities, self.open_now)
+        object.__setattr__(self, "_hash", hash(parts))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __bool__(self) -> bool:
-        return self != NO_FILTER
+        return self._hash != NO_FILTER._hash or self != NO_FILTER
+
+    @property
+    def of_records(self) -> Filter:
+        """The part that only a new record of a station can change the verdict of, EVSEs that are REMOVED aside."""
+        return Filter(self.connector, 0, self.operators, self.exclude_operators, self.facilities)
 
 
 NO_FILTER = Filter()
@@ -116,13 +129,14 @@ class Matches:
     """The verdict of one ConnectorFilter on every profile: which of the low 64 slots have a fitting connector, and the
     best power of those in any slot (0: none, or not known)."""
 
-    __slots__ = ("connector", "kw", "mask", "size")
+    __slots__ = ("connector", "kw", "mask", "powers", "size")
 
     def __init__(self, connector: ConnectorFilter) -> None:
         self.connector = connector
         self.size = 0
         self.mask: NDArray[np.uint64] = np.zeros(64, np.uint64)
         self.kw: NDArray[np.float32] = np.zeros(64, np.float32)
+        self.powers: dict[int, NDArray[np.float64]] = {}  # of the profiles that were asked for, see Profiles.powers
 
 
 class Profiles:
@@ -166,6 +180,15 @@ class Profiles:
             table.mask[index] = sum(1 << slot for slot in fitting if slot < MASK_SLOTS)
             table.kw[index] = max(fitting.values(), default=0.0)
         table.size = need
+
+    def powers(self, profile: int, connector: ConnectorFilter) -> NDArray[np.float64]:
+        """Slot by slot the best power of the fitting connectors (0: not known); -1 where none fits."""
+        known = self.matches(connector).powers
+        found = known.get(profile)
+        if found is None:
+            told = [-1.0 if kw is None else kw for kw in self.slot_powers(profile, connector)]
+            found = known[profile] = np.array(told, np.float64)
+        return found
 
     def slot_powers(self, profile: int, connector: ConnectorFilter) -> list[float | None]:
         """Slot by slot the best power of the fitting connectors (0: not known); None where none fits."""

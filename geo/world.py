@@ -32,6 +32,9 @@ from geo.spatial import FINE_RES, SpatialIndex, cells_of
 from geo.station import AVAILABILITY, Availability, Status, shard_of
 
 _CLASS_OF = np.array(AVAILABILITY, np.uint8)
+_EXACT_BITS = 53
+_BIT = np.append(2.0 ** np.arange(_EXACT_BITS), 0.0)
+_UNKNOWN, _GONE = np.uint8(Availability.UNKNOWN), int(Availability.GONE)  # looking into an enum costs as much as a sum
 
 
 class Observer(Protocol):
@@ -142,14 +145,13 @@ class World:
 
     def matching(self, row: int, connector: ConnectorFilter) -> tuple[list[int], float]:
         """Matching EVSEs by availability class (UNKNOWN, FREE, BUSY, OUT_OF_SERVICE) and their best power, one by one."""
-        powers = self.profiles.slot_powers(int(self.stations.profile[row]), connector)
-        counts, best_kw = [0, 0, 0, 0], 0.0
-        for state in self.evse_states(row):
-            kw = powers[state.slot]
-            if kw is not None:
-                counts[AVAILABILITY[state.status]] += 1
-                best_kw = max(best_kw, kw)
-        return counts, best_kw
+        s, e = self.stations, self.evses
+        powers = self.profiles.powers(int(s.profile[row]), connector)
+        part = slice(int(s.first[row]), int(s.first[row]) + int(s.slots[row]))
+        status = e.status[part]
+        fitting = (powers >= 0) & (status != Status.REMOVED)
+        classes = np.where(e.live[part], _CLASS_OF[status], Availability.UNKNOWN)[fitting]
+        return np.bincount(classes, minlength=4).tolist(), float(powers[fitting].max(initial=0.0))
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
@@ -383,21 +385,29 @@ class World:
         s, e = self.stations, self.evses
         first, slots = s.first[rows], s.slots[rows]
         index = runs(first, slots)
+        ends = np.cumsum(slots)
         which = np.repeat(np.arange(len(rows)), slots)
-        slot = (index - first[which]).astype(np.uint64)
-        shown = np.where(e.live[index], _CLASS_OF[e.status[index]], Availability.UNKNOWN)
-        shown[e.status[index] == Status.REMOVED] = Availability.GONE
-        masks = np.zeros((len(rows), 4), np.uint64)
-        counts = np.zeros((len(rows), 4), np.uint16)
-        there = shown != Availability.GONE
-        np.add.at(counts, (which[there], shown[there]), 1)
-        masked = there & (slot < MASK_SLOTS)
-        np.bitwise_or.at(masks, (which[masked], shown[masked]), np.uint64(1) << slot[masked])
-        s.masks[rows], s.counts[rows] = masks, counts
-        reported = there & (e.seen_ms[index] > 0)
+        slot = np.arange(len(index)) - (ends - slots)[which]
+        status = e.status[index]
+        shown = np.where(e.live[index], _CLASS_OF[status], _UNKNOWN)
+        shown[status == Status.REMOVED] = _GONE
+        there = shown != _GONE
+        kinds, place = _GONE + 1, which * (_GONE + 1) + shown
+        counts = np.bincount(place, minlength=len(rows) * kinds).reshape(-1, kinds)[:, :_GONE]
+        # Every slot is one bit, so that adding is or-ing, and floats add up to 53 of them exactly.
+        masks = np.bincount(place, _BIT[np.minimum(slot, _EXACT_BITS)], len(rows) * kinds).astype(np.uint64)
+        high = np.flatnonzero((slot >= _EXACT_BITS) & (slot < MASK_SLOTS))
+        if len(high):
+            np.bitwise_or.at(masks, place[high], np.uint64(1) << slot[high].astype(np.uint64))
+        masks = masks.reshape(-1, kinds)[:, :_GONE]
         changed_ms, seen_ms = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-        np.maximum.at(changed_ms, which[reported], e.changed_ms[index[reported]])
-        np.maximum.at(seen_ms, which[reported], e.seen_ms[index[reported]])
+        filled = np.flatnonzero(slots)  # one without an EVSE is no segment
+        if len(filled):
+            starts = (ends - slots)[filled]
+            reported = there & (e.seen_ms[index] > 0)
+            changed_ms[filled] = np.maximum.reduceat(e.changed_ms[index] * reported, starts)
+            seen_ms[filled] = np.maximum.reduceat(e.seen_ms[index] * reported, starts)
+        s.masks[rows], s.counts[rows] = masks, counts
         s.changed_ms[rows], s.seen_ms[rows] = changed_ms, seen_ms
         table, profile = self.profiles.matches(ANY_CONNECTOR), s.profile[rows]
         s.max_kw[rows] = table.kw[profile]
@@ -413,6 +423,6 @@ class World:
                 observer.changed(rows)
 
     def _tell_reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
-        self.nearby.invalidate(unit_vectors(lat, lon))
+        self.nearby.invalidate(rows, unit_vectors(lat, lon))
         for observer in self._observers:
             observer.reshaped(rows, lat, lon)

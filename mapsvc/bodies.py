@@ -6,6 +6,7 @@ filter, instants, opening) is a few numbers. Instants are absolute: a prepared b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -24,6 +25,12 @@ from geo.station import Station, public_id
 from geo.world import World
 
 MAX_PREPARED = 100_000  # static parts, and whole summaries: about 30 MB and 50 MB
+MAX_FILTERED = 50_000  # stations with summaries for filters, some 25 MB where one filter is in use
+MAX_FORMS = 4  # of one station: free and busy counts for a filter or two
+MAX_DETAILS = 20_000  # some 25 MB
+
+Shown = tuple[int, float]
+"""What a filter changes in a summary: the counts, packed, and the power."""
 
 WIRE_NAMES = {"last_updated_ms": "last_updated", "begin_ms": "period_begin", "end_ms": "period_end"}
 """What answers call some fields of geo.station: there they are text."""
@@ -64,6 +71,8 @@ class Bodies:
         self._world = world
         self._static: dict[int, bytes] = {}  # row -> the part that only a new document changes
         self._whole: dict[int, bytes] = {}  # row -> the unfiltered summary, without its closing brace
+        self._filtered: dict[int, dict[Shown, bytes]] = {}  # row -> summaries by what a filter changes, likewise
+        self._details: dict[int, bytes] = {}  # row -> all about it
         world.observe(self)
 
     def changed(self, rows: Rows) -> None:
@@ -72,9 +81,10 @@ class Bodies:
             self._static.pop(row, None)
 
     def confirmed(self, rows: Rows) -> None:
-        if self._whole:
-            for row in rows.tolist():
-                self._whole.pop(row, None)
+        for row in rows.tolist():
+            self._whole.pop(row, None)
+            self._filtered.pop(row, None)
+            self._details.pop(row, None)
 
     def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
         self.changed(rows)
@@ -83,24 +93,39 @@ class Bodies:
 
     # -- lists --------------------------------------------------------------------------------------------------------
 
-    def summaries(self, rows: Rows, metres: NDArray[np.float64] | None = None) -> list[bytes]:
+    def summaries(self, rows: Rows, metres: Sequence[float] | None = None) -> list[bytes]:
         """One JSON object a row, counts of all its EVSEs. `metres` (n,) adds `distance_m`."""
-        whole = self._whole
-        missing = [row for row in rows.tolist() if row not in whole]
-        if missing:
-            if len(whole) + len(missing) > MAX_PREPARED:
-                whole.clear()
-                missing = rows.tolist()
-            s = self._world.stations
-            at = np.array(missing, np.int32)
-            whole.update(zip(missing, self._render(at, s.counts[at], s.max_kw[at]), strict=True))
-        return _closed([whole[row] for row in rows.tolist()], metres)
+        whole, wanted = self._whole, rows.tolist()
+        try:
+            return _closed([whole[row] for row in wanted], metres)
+        except KeyError:
+            missing = [row for row in wanted if row not in whole]
+        if len(whole) + len(missing) > MAX_PREPARED:
+            whole.clear()
+            missing = wanted
+        s = self._world.stations
+        at = np.array(missing, np.int32)
+        whole.update(zip(missing, self._render(at, s.counts[at], s.max_kw[at]), strict=True))
+        return _closed([whole[row] for row in wanted], metres)
 
     def filtered_summaries(
-        self, rows: Rows, counts: Counts, max_kw: NDArray[np.float32], metres: NDArray[np.float64] | None = None
+        self, rows: Rows, counts: Counts, max_kw: NDArray[np.float32], metres: Sequence[float] | None = None
     ) -> list[bytes]:
         """The same with the counts (n, 4, by Availability) and powers that follow a filter."""
-        return _closed(self._render(rows, counts, max_kw), metres)
+        prepared, wanted = self._filtered, rows.tolist()
+        packed = np.ascontiguousarray(counts).view(np.uint64)[:, 0] if len(rows) else np.zeros(0, np.uint64)
+        shown: list[Shown] = list(zip(packed.tolist(), max_kw.tolist(), strict=True))
+        try:
+            return _closed([prepared[row][key] for row, key in zip(wanted, shown, strict=True)], metres)
+        except KeyError:
+            if len(prepared) > MAX_FILTERED:
+                prepared.clear()
+        items = self._render(rows, counts, max_kw)
+        for row, key, item in zip(wanted, shown, items, strict=True):
+            forms = prepared.setdefault(row, {})
+            if len(forms) < MAX_FORMS:
+                forms[key] = item
+        return _closed(items, metres)
 
     def _render(self, rows: Rows, counts: Counts, max_kw: NDArray[np.float32]) -> list[bytes]:
         s = self._world.stations
@@ -166,6 +191,14 @@ class Bodies:
 
     def station(self, row: int) -> bytes:
         """All about one station, OCPI's field names, with the statuses of its EVSEs."""
+        body = self._details.get(row)
+        if body is None:
+            if len(self._details) >= MAX_DETAILS:
+                self._details.clear()
+            body = self._details[row] = self._detailed(row)
+        return body
+
+    def _detailed(self, row: int) -> bytes:
         w = self._world
         station = unpack_doc(w.docs[row])
         states = {state.slot: state for state in w.evse_states(row)}
@@ -201,10 +234,10 @@ class Bodies:
         return orjson.dumps(body)
 
 
-def _closed(items: list[bytes], metres: NDArray[np.float64] | None) -> list[bytes]:
+def _closed(items: list[bytes], metres: Sequence[float] | None) -> list[bytes]:
     if metres is None:
         return [item + b"}" for item in items]
-    return [b'%b,"distance_m":%.1f}' % pair for pair in zip(items, metres.tolist(), strict=True)]
+    return [b'%b,"distance_m":%.1f}' % pair for pair in zip(items, metres, strict=True)]
 
 
 def _document(station: Station) -> dict[str, Any]:

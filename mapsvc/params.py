@@ -6,6 +6,8 @@ Every parameter may stand once; an unknown one is an error. The tables at the en
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -241,7 +243,29 @@ TILE = Table(*FILTERS)
 FILTER_NAMES = frozenset(parameter.name for parameter in FILTERS)
 
 
+MAX_REMEMBERED = 500  # characters
+_PLACE_FIRST = re.compile(r"lat=([^&+%]*)&lon=([^&+%]*)(.*)", re.DOTALL)
+
+
 def parse_nearby(query: str) -> NearbyQuery:
+    """What follows the position is the same in many requests, and read once for them all."""
+    if len(query) <= MAX_REMEMBERED and (match := _PLACE_FIRST.fullmatch(query)):
+        lat, lon, rest = match.groups()
+        try:
+            at = LatLon.of(LAT.kind.parse(lat), LON.kind.parse(lon))
+        except ValueError:
+            return _parse_nearby(query)  # tells all that is wrong with it
+        _, radius_m, most, wanted, shape = _without_place(rest)
+        return NearbyQuery(at, radius_m, most, wanted, shape)
+    return _parse_nearby(query)
+
+
+@lru_cache(2048)
+def _without_place(rest: str) -> NearbyQuery:
+    return _parse_nearby(f"lat=0&lon=0{rest}")
+
+
+def _parse_nearby(query: str) -> NearbyQuery:
     given = Given(query, NEARBY)
     given.done()
     at = LatLon.of(given[LAT], given[LON])

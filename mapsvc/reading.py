@@ -12,7 +12,7 @@ from cache.codec import CodecError, unpack_doc
 from cache.tasks import end
 from geo.evse_ids import EvseIds, SlotId
 from geo.filters import Filter
-from geo.select import select
+from geo.select import nearest
 from geo.tilemath import Tile, check_tile
 from geo.world import World
 from mapsvc.bodies import Bodies
@@ -74,21 +74,13 @@ class Reader:
     # -- answers, made at once ----------------------------------------------------------------------------------------
 
     def find_nearby(self, query: NearbyQuery) -> Reply:
-        world = self._current()
-        excluded = 0
-        if not query.wanted:
+        world, wanted = self._current(), query.wanted
+        if not wanted:
             hits = world.nearby.nearest(query.at, query.radius_m, query.limit)
-            items = self._bodies.summaries(hits.rows, hits.metres)
-        else:
-            hits = world.nearby.nearest(
-                query.at, query.radius_m, query.limit, lambda rows: select(world, rows, query.wanted).keep
-            )
-            chosen = select(world, hits.rows, query.wanted)
-            items = self._bodies.filtered_summaries(hits.rows, chosen.counts, chosen.max_kw, hits.metres)
-            if query.wanted.open_now:
-                excluded = int(select(world, hits.searched, query.wanted).unknown_hours.sum())
-        told = excluded if query.wanted.open_now else None
-        return _list_reply(items, query.shape, told)
+            return _list_reply(self._bodies.summaries(hits.rows, hits.metres), query.shape, None)
+        found = nearest(world, query.at, query.radius_m, query.limit, wanted)
+        items = self._bodies.filtered_summaries(found.rows, found.counts, found.max_kw, found.metres)
+        return _list_reply(items, query.shape, found.unknown_hours if wanted.open_now else None)
 
     def find_station(self, key: str, shape: Shape) -> Reply:
         """`key`: the id in any case. Raises NotFound."""

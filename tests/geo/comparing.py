@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from geo.filters import Filter
-from geo.nearby import Choose, Hits
+from geo.nearby import Hits
 from geo.point import LatLon
-from geo.select import select
+from geo.select import Nearest, nearest, select
 from geo.world import World
 from tests.geo.model_world import CLASSES, Found, ModelWorld
 
@@ -39,18 +39,25 @@ def assert_ranked(hits: Sequence[Found], expected: Sequence[Found], radius_m: fl
         start = end
 
 
-def found(world: World, hits: Hits) -> list[Found]:
+def found(world: World, hits: Hits | Nearest) -> list[Found]:
     rows = hits.rows.tolist()
     return [
         Found(metres, world.keys[row], int(world.stations.num[row]))
-        for row, metres in zip(rows, hits.metres.tolist(), strict=True)
+        for row, metres in zip(rows, hits.metres, strict=True)
     ]
 
 
 def assert_nearby(world: World, model: ModelWorld, at: LatLon, radius_m: float, limit: int, wanted: Filter) -> None:
     """Which stations, in which order, with which counts and powers, and how many were left out for unknown hours."""
-    choose: Choose | None = (lambda rows: select(world, rows, wanted).keep) if wanted else None
-    hits = world.nearby.nearest(at, radius_m, limit, choose)
+    hits: Hits | Nearest
+    if wanted:
+        hits = nearest(world, at, radius_m, limit, wanted)
+        excluded = hits.unknown_hours
+        chosen = select(world, hits.rows, wanted)
+        assert chosen.counts.tolist() == hits.counts.tolist()
+        assert chosen.max_kw.tolist() == hits.max_kw.tolist()
+    else:
+        hits, excluded = world.nearby.nearest(at, radius_m, limit), 0
     around = model.within(*at, radius_m + NOISE_M)
     passes = {f.num: model.passes(f.num, wanted) for f in around}
     assert_ranked(found(world, hits), [f for f in around if passes[f.num]], radius_m, limit)
@@ -58,7 +65,6 @@ def assert_nearby(world: World, model: ModelWorld, at: LatLon, radius_m: float, 
 
     reach_m = hits.metres[-1] if len(hits.rows) == limit else radius_m
     unknown = [f.metres for f in around if passes[f.num] is None]
-    excluded = int(select(world, hits.searched, wanted).unknown_hours.sum())
     assert sum(m <= reach_m - NOISE_M for m in unknown) <= excluded <= sum(m <= reach_m + NOISE_M for m in unknown)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import geo.nearby
 from geo.filters import encode_profile
-from geo.nearby import LEVELS, MANY_PLACES, MAX_RADIUS_M, Hits
+from geo.nearby import LEVELS, MANY_PLACES, MAX_RADIUS_M, Hits, Subset
 from geo.point import LatLon
 from geo.record import StationRecord, tombstone
 from geo.world import World
@@ -32,6 +32,13 @@ NO_PLUGS = encode_profile(())
 
 Place = tuple[float, float]
 Floats = NDArray[np.float64]
+
+
+class Members:
+    """A subset's key: who belongs to it, by num. Equal only to itself."""
+
+    def __init__(self, by_num: NDArray[np.bool_]) -> None:
+        self.by_num = by_num
 
 
 class Ground:
@@ -82,6 +89,21 @@ class Ground:
             index = index[metres[index] <= np.partition(metres[index], most - 1)[most - 1] + 100 * NOISE_M]
         return sorted(Found(float(metres[i]), keys[i], int(nums[i])) for i in index.tolist())
 
+    def check_subset(self, at: Place, radius_m: float, limit: int, subset: Subset, both: NDArray[np.bool_]) -> None:
+        """One question about a subset and one about some of its members (`both` by num), compared."""
+        members = subset.key
+        assert isinstance(members, Members)
+        nearest = self.world.nearby.nearest
+        for spare in (1, 4):
+            hits = nearest(
+                LatLon(*at), radius_m, limit, subset, lambda rows: both[self.world.stations.num[rows]], spare
+            )
+            kept = both & members.by_num
+            assert_ranked(found(self.world, hits), self.within(at, radius_m, kept, limit), radius_m, limit)
+            assert hits.searched[hits.places].tolist() == hits.rows.tolist()
+        hits = nearest(LatLon(*at), radius_m, limit, subset)
+        assert_ranked(found(self.world, hits), self.within(at, radius_m, members.by_num, limit), radius_m, limit)
+
     def check(self, at: Place, radius_m: float, limit: int, keep: NDArray[np.bool_] | None = None) -> Hits:
         """One question, compared; `keep` says by num which stations a filter lets through."""
         asked: list[int] = []
@@ -92,11 +114,11 @@ class Ground:
             chosen: NDArray[np.bool_] = keep[self.world.stations.num[rows]]
             return chosen
 
-        hits = self.world.nearby.nearest(LatLon(*at), radius_m, limit, choose if keep is not None else None)
+        hits = self.world.nearby.nearest(LatLon(*at), radius_m, limit, choose=choose if keep is not None else None)
         assert_ranked(found(self.world, hits), self.within(at, radius_m, keep, limit), radius_m, limit)
-        assert len(asked) <= len(LEVELS)
+        assert len(asked) <= 2 * len(LEVELS)
         # `searched` is all, filtered out or not, that is as near as the last hit, or within the radius if there are few.
-        reach_m = float(hits.metres[-1]) if len(hits.rows) == limit else radius_m
+        reach_m = hits.metres[-1] if len(hits.rows) == limit else radius_m
         around = self.within(at, reach_m)
         searched = set(self.world.stations.num[hits.searched].tolist())
         assert searched <= {one.num for one in around}
@@ -221,6 +243,50 @@ def test_stations_come_go_and_move_between_the_same_questions(seed: int, most: i
             ground.check(at, radius_m, limit)
 
 
+@pytest.mark.parametrize("seed", range(MANY))
+@pytest.mark.parametrize("few", [0, 150, 10_000])
+@pytest.mark.parametrize("scanned", [20, 100_000])
+def test_subsets_while_stations_come_move_and_go(
+    seed: int, few: int, scanned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With covers of their own, listed because they are few, and on the border of both."""
+    monkeypatch.setattr(geo.nearby, "SCANNED", scanned)
+    monkeypatch.setattr(geo.nearby, "FEW", few)
+    monkeypatch.setattr(geo.nearby, "MAX_SUBSETS", 3)
+    random = Random(seed)
+    rng = np.random.default_rng(seed)
+    ground, around = Ground(), HARD_PLACES["antimeridian"]
+    ground.put(crowd(random, around, 30_000.0, 1_000))
+
+    def subset_of(share: float) -> Subset:
+        members = Members(rng.random(1_300) < share)
+        return Subset(members, lambda rows: members.by_num[ground.world.stations.num[rows]])
+
+    subsets = [subset_of(share) for share in (0.002, 0.1, 0.2, 0.9, 0.0)]
+    asked = questions(random, around, 30_000.0, 12)
+    for turn in range(12):
+        some = rng.random(1_300) < random.choice((0.1, 0.6, 1.0))
+        for subset in rng.permutation(len(subsets)).tolist()[:3]:
+            for at, radius_m, limit in asked:
+                ground.check_subset(at, radius_m, limit, subsets[subset], some)
+        count = random.choice((1, 5, MANY_PLACES + 10))
+        moved = crowd(random, around, 30_000.0, count)
+        ground.put({random.randint(1, 1_200): at if random.random() < 0.7 else None for at in moved.values()})
+        if turn == 6:
+            ground.put(crowd(random, around, 100.0, 40, first=1_201))  # a crowd in one place
+        index = ground.world.nearby
+        assert {book.subset.key for book, _, _ in index._held if book.subset} <= set(index._books)
+        assert len(index._books) <= 3
+
+
+def test_ids_decide_among_hundreds_in_one_spot() -> None:
+    ground, spot = Ground(), (48.8566, 2.3522)
+    ground.put({num: spot if num <= 600 else destination(*spot, num, num / 10) for num in range(1, 900)})
+    for limit in (1, 20, 31, 200, 599, 600, 601, 700):
+        ground.check(spot, 1_000.0, limit)
+        ground.check(destination(*spot, 1.0, 30.0), 1_000.0, limit, np.arange(900) % 3 > 0)
+
+
 def test_covers_that_are_dropped_for_room_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(geo.nearby, "MAX_COVERS", 7)
     random = Random(8)
@@ -228,11 +294,11 @@ def test_covers_that_are_dropped_for_room_are_made_again(monkeypatch: pytest.Mon
     ground.put(crowd(random, around, 20_000.0, 2_000))
     for at, radius_m, limit in questions(random, around, 20_000.0, 60):
         ground.check(at, radius_m, limit)
-        assert len(ground.world.nearby._covers) <= 7
+        assert len(ground.world.nearby._held) <= 7
     monkeypatch.setattr(geo.nearby, "MAX_COVER_ROWS", 1_500)
     for at, radius_m, limit in questions(random, around, 20_000.0, 60):
         ground.check(at, radius_m, limit)
-        held = ground.world.nearby._covers.values()
+        held = [book.covers[level][cell] for book, level, cell in ground.world.nearby._held]
         assert sum(len(cover.rows) for cover in held) == ground.world.nearby._cover_rows <= max(2_000, 1_500)
 
 
