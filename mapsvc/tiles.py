@@ -30,6 +30,7 @@ from geo.spatial import BUCKET_ZOOM, FINE_RES, cells_of
 from geo.station import Availability
 from geo.tilemath import Tile, pixels, tile_keys
 from geo.world import World
+from mapsvc.tile_sums import TileSums
 
 MAX_ZOOM = 14  # a grid unit is 0.6 m there; clients overzoom beyond
 MIN_STATION_ZOOM = MAX_AGGREGATE_ZOOM + 1
@@ -94,6 +95,7 @@ class Tiles:
         self._dirty_cells: set[int] = set()
         self._new_cells: set[int] = set()  # those where stations came or went: the aggregates may not know them yet
         self._aggregated_ms = 0
+        self._sums = TileSums(world, self._matching)
         self._version = 0  # counts changes of the world
         self._cells_version = 0  # counts updates of the aggregates
         world.observe(self)
@@ -102,6 +104,10 @@ class Tiles:
     @property
     def cached_bytes(self) -> int:
         return self._bytes
+
+    def tend(self, now_ms: int) -> None:
+        """To be called some fifty times a second, see mapsvc.tile_sums."""
+        self._sums.tend(now_ms)
 
     def warm(self, now_ms: int) -> None:
         """Does what the first request would have to wait for: sums up the whole world."""
@@ -156,7 +162,9 @@ class Tiles:
 
     def changed(self, rows: Rows) -> None:
         self._version += 1
-        self._dirty_cells.update(self._world.fine_cells[rows].tolist())
+        cells = self._world.fine_cells[rows].tolist()
+        self._dirty_cells.update(cells)
+        self._sums.changed(cells)
         if not self._kept:
             return
         s = self._world.stations
@@ -175,6 +183,7 @@ class Tiles:
         cells = cells_of(lat, lon, FINE_RES).tolist()
         self._dirty_cells.update(cells)
         self._new_cells.update(cells)
+        self._sums.changed(cells)
         if not self._kept:
             return
         at = pixels(lat, lon, MAX_ZOOM)
@@ -190,7 +199,9 @@ class Tiles:
         if tile.z < MIN_STATION_ZOOM:
             self._bring_aggregates_up(now_ms)
             if wanted:
-                kept = _Kept(publish(self._render_filtered_aggregates(tile, wanted)), now_ms)
+                summed = self._sums.render(tile, wanted, now_ms)
+                body = self._render_filtered_aggregates(tile, wanted) if summed is None else summed
+                kept = _Kept(publish(body), now_ms)
                 kept.version = self._version
             else:
                 kept = _Kept(publish(self._aggregates.render(*tile)), self._aggregated_ms)
@@ -273,11 +284,15 @@ class Tiles:
             cells = np.concatenate((cells, new[~np.isin(new, cells)]))
         found = [bucket for cell in cells.tolist() if (bucket := buckets.get(cell)) is not None]
         rows = np.frombuffer(b"".join(found), np.int32)
+        members = self._matching(rows, wanted)
+        at_res = members._replace(cells=parent_cells(members.cells, RES_OF_ZOOM[tile.z]))
+        return render_rows(*tile, aggregate_rows(at_res))
+
+    def _matching(self, rows: Rows, wanted: Filter) -> Members:
+        """Those of these stations that match, with cells of BASE_RES."""
         chosen = select(self._world, rows, wanted)
         rows = rows[chosen.keep]
-        at_res = parent_cells(self._world.fine_cells[rows], RES_OF_ZOOM[tile.z])
-        members = self._members(rows, at_res, chosen.counts[chosen.keep], chosen.max_kw[chosen.keep])
-        return render_rows(*tile, aggregate_rows(members))
+        return self._members(rows, self._world.fine_cells[rows], chosen.counts[chosen.keep], chosen.max_kw[chosen.keep])
 
 
 def station_tags(counts: Counts, max_kw: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 
+import mapsvc.tile_sums
 import mapsvc.tiles
 from geo.filters import NO_FILTER, Filter
 from geo.party_clocks import PartyClock
@@ -17,6 +18,7 @@ from geo.record import States, StationRecord, tombstone
 from geo.station import Status
 from geo.tilemath import Tile
 from geo.world import World
+from mapsvc.tile_sums import FORGOTTEN_MS
 from mapsvc.tiles import AGGREGATE_EVERY_MS, MIN_STATION_ZOOM, STATION_EVERY_MS, Published, Tiles
 from tests.geo.history import History, at_once, in_order, torn_snapshot_and_replay
 from tests.geo.model_world import CLASSES, Feature, State, Told, mercator
@@ -133,6 +135,24 @@ TestPatchedIsFresh = pytest.mark.usefixtures("without_pauses")(PatchedIsFresh.Te
 TestPatchedIsFresh.settings = examples(25)
 
 
+class PatchedInSlices(PatchedIsFresh):
+    """The sums of a filter are made bit by bit, and lag behind."""
+
+    def check(self) -> None:
+        self.tiles.tend(self.now_ms)
+        super().check()
+
+
+@pytest.fixture
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapsvc.tile_sums, "SLICE", 1)
+    monkeypatch.setattr(mapsvc.tile_sums, "AT_ONCE", 2)
+
+
+TestPatchedInSlices = pytest.mark.usefixtures("without_pauses", "small_slices")(PatchedInSlices.TestCase)
+TestPatchedInSlices.settings = examples(10)
+
+
 @pytest.mark.parametrize("seed", range(200 if TORTURE else 6))
 def test_what_is_sent_was_true_less_than_its_pause_ago(seed: int) -> None:
     """Whoever asked for what before: STATION_EVERY_MS, AGGREGATE_EVERY_MS. Ten stations come, go, move and change."""
@@ -233,3 +253,28 @@ def test_a_station_in_a_new_cell_comes_to_filtered_tiles_within_a_second(z: int)
     tile = Tile(z, *mercator(*LYON, z)[:2])
     counts(tiles, tile, FREE, START_MS + 500)
     assert counts(tiles, tile, FREE, START_MS + 1500) == {"free": 1 if z == 10 else 2, "unknown": 0}
+
+
+def test_a_filter_that_is_asked_for_again_has_sums_until_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    tiles = Tiles(world)
+    world.put(*free_at(1, PARIS, 1, START_MS), START_MS)
+    now_ms = START_MS
+    for _ in range(2):
+        now_ms += 2000
+        world.put(*free_at(2, LYON, now_ms, START_MS), now_ms)
+        assert counts(tiles, WORLD, FREE, now_ms) == {"free": 2, "unknown": 0}
+
+    def no_more(*_: object) -> bytes:
+        raise AssertionError("summed from the stations")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tiles, "_render_filtered_aggregates", no_more)
+        world.put([tombstone(1, now_ms)], packed([]), now_ms)
+        now_ms += 2000
+        assert counts(tiles, WORLD, FREE, now_ms) == {"free": 1, "unknown": 0}
+        now_ms += FORGOTTEN_MS + 1
+        tiles.tend(now_ms)
+        world.put(*free_at(1, PARIS, now_ms, START_MS), now_ms)
+        with pytest.raises(AssertionError, match="summed"):
+            counts(tiles, WORLD, FREE, now_ms)
