@@ -34,10 +34,12 @@ MAX_RADIUS_M = 200_000.0
 
 # (H3 resolution of q, K): each level answers more hits from a larger circle. The last holds all within MAX_RADIUS_M.
 LEVELS: tuple[tuple[int, int], ...] = ((7, 32), (7, 96), (6, 500), (5, 5_000), (4, 1 << 60))
+REACH = 0.5  # r of the distance to the K-th nearest: smaller cells have shorter covers, and are more
 FINEST_RES = 10  # 15,000 m² cells, below which stations stand on top of one another
 SPARE = 4  # candidates for each hit that is wanted where statuses decide as well: a quarter of all is often free
-MAX_COVERS = 60_000  # about 50 MB of entries
-MAX_COVER_ROWS = 2_000_000  # 56 MB of rows; beyond either all go and are built anew, one such query costs about 0.2 ms
+MAX_COVERS = 60_000  # about 40 MB of entries
+MAX_COVER_ROWS = 8_000_000  # 32 MB of rows; beyond either the oldest go and are built anew, which costs 0.2 ms each
+DROPPED = 8  # one in so many goes then
 MAX_SUBSETS = 64
 SCANNED = 20_000  # stations looked at for one cover: if so many, it is worth counting who belongs to the subset at all
 FEW = 16_384  # members of a subset that are cheaper to go through (0.1 ms) than to make covers of
@@ -57,7 +59,6 @@ class Subset(NamedTuple):
 
 class Cover(NamedTuple):
     rows: Rows
-    xyz: Floats  # their unit vectors, (n, 3)
     certain_m: float  # D: every station within this of any point of q stands in `rows`
     certain_chord2: float
 
@@ -120,8 +121,7 @@ class NearbyIndex:
             if k < limit or (k < enough and level < 2):  # making candidates of the next level costs little more
                 continue
             cover = book.few or self._cover(book, at, level)
-            away = cover.xyz - here
-            chord2: Floats = np.vecdot(away, away)
+            chord2 = self._chord2(cover.rows, here)
             bound = min(cover.certain_chord2, radius_chord2)
             most = max(128, 2 * enough)
             if len(chord2) > 2 * most:
@@ -189,11 +189,11 @@ class NearbyIndex:
         return book.covers[level].get(cell) or self._build(book, level, cell, res, k)
 
     def _resolution(self, cell: int, k: float) -> int:
-        """How small q should be where `cell` is: r about half the distance to the K-th nearest, so that covers are short."""
+        """How small q should be where `cell` is: r so much less than the distance to the K-th nearest that covers are short."""
         bucket = self._spatial.fine.get(cell)
         res = LEVELS[0][0]
         kth_m = sqrt(k * h3.cell_area(cell, unit="m^2") / (pi * len(bucket))) if bucket else inf
-        while res < FINEST_RES and reach_m(res) > 0.7 * kth_m:
+        while res < FINEST_RES and reach_m(res) > REACH * kth_m:
             res += 1
         return res
 
@@ -227,8 +227,7 @@ class NearbyIndex:
             book.share = max(1e-3, len(rows) / len(around))
         # 1e-6 m of slack: a point on q's edge may be put into q by rounding
         certain_m = length_m - r - 1e-6
-        found = rows[inside]
-        cover = Cover(found, self._stations.xyz[found], certain_m, chord2_of_metres(max(0.0, certain_m)))
+        cover = Cover(rows[inside], certain_m, chord2_of_metres(max(0.0, certain_m)))
         self._remember(book, level, cell, cover, here, chord2_of_metres(length_m + 1.0))
         return cover
 
@@ -243,16 +242,16 @@ class NearbyIndex:
         return book.few is not None
 
     def _list(self, book: _Book, rows: Rows) -> None:
-        book.few = Cover(rows, self._stations.xyz[rows], inf, 4.0) if len(rows) <= FEW else None
+        book.few = Cover(rows, inf, 4.0) if len(rows) <= FEW else None
 
     def _chord2(self, rows: Rows, here: Floats) -> Floats:
-        away = self._stations.xyz[rows] - here
+        away = self._stations.xyz.take(rows, 0) - here
         chord2: Floats = np.vecdot(away, away)
         return chord2
 
     def _remember(self, book: _Book, level: int, cell: int, cover: Cover, centre: Floats, chord2: float) -> None:
-        if len(self._held) >= MAX_COVERS or self._cover_rows + len(cover.rows) > MAX_COVER_ROWS:
-            self._forget_covers()
+        while self._held and (len(self._held) >= MAX_COVERS or self._cover_rows + len(cover.rows) > MAX_COVER_ROWS):
+            self._forget_at(np.arange(len(self._held)) <= len(self._held) // DROPPED)
         place = len(self._held)
         if place == len(self._chord2s):
             self._centres = np.concatenate((self._centres, np.zeros_like(self._centres)))

@@ -19,7 +19,7 @@ from multidict import CIMultiDictProxy
 
 from mapsvc.tiles import Published
 
-GZIP_FROM_BYTES = 8192  # compressing a nearby answer of 6 KB would cost more CPU than all the rest of the request
+GZIP_FROM_BYTES = 16384  # compressing a nearby answer of 6 to 9 KB would cost more CPU than all the rest of the request
 OFF_LOOP_FROM_BYTES = 65536  # longer bodies are compressed in a thread
 
 NO_STORE = "no-store"
