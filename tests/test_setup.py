@@ -51,9 +51,11 @@ def run_setup(folder: Path, purpose: str, python3: str | None = None) -> subproc
     )
 
 
-@pytest.mark.parametrize(("purpose", "for_tests"), [("run", False), ("test", True)])
+@pytest.mark.parametrize(
+    ("purpose", "more"), [("run", set()), ("test", {"nodejs", "npm"}), ("bench", {"nodejs", "npm", "wrk"})]
+)
 def test_without_root_or_sudo_it_names_what_is_missing_and_how_to_get_it(
-    tmp_path: Path, purpose: str, for_tests: bool
+    tmp_path: Path, purpose: str, more: set[str]
 ) -> None:
     done = run_setup(tmp_path, purpose)
     assert done.returncode == 1
@@ -62,7 +64,7 @@ def test_without_root_or_sudo_it_names_what_is_missing_and_how_to_get_it(
     assert first.startswith("setup: these packages are missing: ")
     packages = first.split(": ")[2].split()
     assert {"redis-server", "curl"} <= set(packages)
-    assert ("nodejs" in packages) == ("npm" in packages) == for_tests
+    assert {"nodejs", "npm", "wrk"} & set(packages) == more
     assert second == "setup: you are neither root nor allowed to sudo; have an administrator run:"
     assert command.endswith(f"apt-get update && apt-get install --no-install-recommends {' '.join(packages)}")
 
@@ -73,15 +75,24 @@ def test_an_old_python_is_refused_in_one_line(tmp_path: Path) -> None:
     assert done.stderr == "setup: needs Python 3.11 or newer; python3 is Python 3.9.2\n"
 
 
-def test_the_lock_pins_every_dependency_with_hashes_and_names_no_machine() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKED = {
+    "requirements.lock": [
+        *PYPROJECT["project"]["dependencies"],
+        *PYPROJECT["project"]["optional-dependencies"]["dev"],
+    ],
+    "loadtests/requirements.lock": PYPROJECT["dependency-groups"]["load"],
+}
+
+
+@pytest.mark.parametrize(("file", "wanted"), LOCKED.items(), ids=LOCKED)
+def test_a_lock_pins_every_dependency_with_hashes_and_names_no_machine(file: str, wanted: list[str]) -> None:
+    lock = (ROOT / file).read_text()
     pins = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
     assert all("==" in line and line.endswith("\\") for line in pins)
     assert "://" not in lock
     assert "--index" not in lock
     assert str(ROOT) not in lock
     locked = {line.split("==")[0] for line in pins}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     names = {spec.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-") for spec in wanted}
     assert names <= locked, "run `make lock`"
