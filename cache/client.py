@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Mapping, Sequence
 from importlib import resources
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import hiredis
 import redis.asyncio as aioredis
@@ -26,7 +27,7 @@ Argument = str | bytes | int
 StreamReply = tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]  # name, entries (id, fields)
 
 UNREACHABLE = (ConnectionError, TimeoutError, OSError)
-__all__ = ["UNREACHABLE", "Cache", "RedisError", "Script", "read_groups"]
+__all__ = ["UNREACHABLE", "Cache", "Call", "RedisError", "Script", "read_groups"]
 
 
 class PackingConnection(aioredis.Connection):
@@ -44,6 +45,13 @@ class Script:
     def __init__(self, name: str) -> None:
         self.text = resources.files("cache").joinpath("lua", f"{name}.lua").read_text()
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Call(NamedTuple):
+    """Of a script."""
+
+    keys: Sequence[str]
+    args: Sequence[Argument]
 
 
 class Cache:
@@ -79,6 +87,20 @@ class Cache:
         except NoScriptError:
             return await _told(self.client.eval(script.text, len(keys), *keys, *args))
 
+    async def run_all(self, script: Script, calls: Sequence[Call]) -> list[Any]:
+        """The script for each of these, of any shards; the reply to each, or the error instead. Of one server in one round
+        trip; on a Cluster side by side, as one node's absence is not another's."""
+        if self.is_cluster:
+            return await asyncio.gather(*(self.run(script, *call) for call in calls), return_exceptions=True)
+        pipe = self.client.pipeline(transaction=False)
+        for keys, args in calls:
+            pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+        replies: list[Any] = await _told(pipe.execute(raise_on_error=False))
+        for i, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):
+                replies[i] = await self.run(script, *calls[i])
+        return replies
+
     async def pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
         """Sends many commands at once. Their keys may belong to one shard only, so that one node answers."""
         pipe = self.client.pipeline(transaction=False) if not self.is_cluster else self.client.pipeline()
@@ -89,8 +111,8 @@ class Cache:
     async def call(self, *command: Argument) -> Any:
         return await _told(self.client.execute_command(*command))
 
-    async def read(self, streams: Mapping[str, str], count: int, block_ms: int) -> list[StreamReply]:
-        """XREAD: what came after these ids, of one shard's streams if this is a Cluster."""
+    async def read(self, streams: Mapping[str, str], count: int, block_ms: int | None) -> list[StreamReply]:
+        """XREAD: what came after these ids, of one shard's streams if this is a Cluster. `block_ms` None: at once."""
         return await _told(self.client.xread(streams, count=count, block=block_ms)) or []
 
     async def close(self) -> None:

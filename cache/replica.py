@@ -5,6 +5,7 @@ Loading   the head of each shard is read first, then the cells, then the stream 
 Tailing   own reads, no consumer groups. XREAD past a trim reports nothing, so the gap check is ours: an entry must begin
           at most right after what this replica has. A gap, or a new epoch, means: read that shard's cells again *into the
           same world*, which goes on answering; `n` decides again, and stations that the cells no longer hold are dropped.
+          What a read brings, of all shards, is applied as one: a change of the world costs 0.1 ms before its first row.
 Back      never, by itself: a lower epoch is an old copy of Redis, a lower head one that the relay is bringing forward. Only
           a database that went back itself (restored from a backup) is followed back: the rebuild after it says so
           (`void`), or a beat of the new epoch shows that the database stands below what this replica has.
@@ -30,6 +31,7 @@ from cache.codec import CodecError, unpack_record, unpack_records, unpack_seen, 
 from cache.keys import CONTROL, ShardKeys, seen_key
 from geo.columns import NEVER_MS
 from geo.party_clocks import PartyClock
+from geo.record import States, StationRecord
 from geo.station import SHARDS
 from geo.world import World
 
@@ -37,7 +39,11 @@ log = logging.getLogger(__name__)
 
 CELLS_AT_ONCE = 48  # cells asked for in one round trip: some hundred stations, about 8 ms of decoding
 BLOCK_MS = 1000  # longest wait of one stream read
-ENTRIES = 512  # of each stream in one read: requests wait while they are applied
+ENTRIES = 128  # of each stream in one read
+ROWS_AT_ONCE = 2000  # applied in one go, some 6 ms; requests come between
+RECORD_ROWS = 20
+REST_S = 0.01  # after a read that brought something: under load a few large reads, where there would be hundreds of small ones
+SETTLE_S = 0.002  # after a quiet time: the relay brings the shards one by one, and the first of them wakes us
 CONTROL_EVERY_S = 0.5  # how often the epoch pointer, TTLs and heartbeats are looked at
 NOT_THERE_S = 0.2  # before a shard that cannot be read yet is asked for again
 PAUSE_S = (0.05, 2.0)  # first and longest pause after Redis failed
@@ -74,6 +80,31 @@ class ShardPosition:
         self.void = False  # the database went back below n: what this replica has of the shard means nothing
         self.suspected_n = -1  # where it stood when the relay last claimed more than the stream brought
         self.seen_id = "0-0"  # the side stream is short: its history freshens what the cells say
+
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+"""Of one stream: id, fields."""
+
+
+class _Coming:
+    """Entries of the logs on their way into the world, as one change of it."""
+
+    def __init__(self) -> None:
+        self.states: list[States] = []
+        self.records: list[StationRecord] = []
+        self.ends: dict[int, int] = {}  # by shard: the number of the last entry
+        self.size = 0  # in rows; a station costs as much as RECORD_ROWS statuses
+        self.oldest_ms = NEVER_MS  # the earliest commit
+
+    def add(self, shard: int, n: int, fields: dict[bytes, bytes]) -> None:
+        """Raises CodecError."""
+        states = unpack_states(fields[b"s"])
+        records = unpack_records(fields[b"t"]) if fields[b"t"] else []
+        self.states.append(states)
+        self.records += records
+        self.ends[shard] = n
+        self.size += len(states) + RECORD_ROWS * len(records)
+        self.oldest_ms = min(self.oldest_ms, int(fields[b"at"]))
 
 
 class Replica:
@@ -173,7 +204,8 @@ class Replica:
                     for shard in shards:
                         if self.positions[shard].stale:
                             await self._load(shard)
-                    await self._tail(shards)
+                    if await self._tail(shards):
+                        await asyncio.sleep(REST_S)
             except (RedisError, *UNREACHABLE) as error:
                 log.warning("redis does not answer", extra={"error": type(error).__name__})
             except (CodecError, KeyError, ValueError):
@@ -243,8 +275,8 @@ class Replica:
 
     # -- tailing ------------------------------------------------------------------------------------------------------
 
-    async def _tail(self, shards: list[int]) -> None:
-        """One blocking read of the streams of these shards, and what came applied."""
+    async def _tail(self, shards: list[int]) -> bool:
+        """One blocking read of the streams of these shards, and what came applied. Whether anything did."""
         epoch = self.epoch
         streams: dict[str, str] = {}
         by_name: dict[bytes, tuple[int, bool]] = {}
@@ -256,56 +288,74 @@ class Replica:
             streams[seen_key(shard)] = position.seen_id
             by_name[seen_key(shard).encode()] = (shard, True)
         waiting = any(self.positions[s].stale for s in shards)
+        began = time.monotonic()
         reply = await self._reader.read(streams, ENTRIES, 100 if waiting else BLOCK_MS)
-        behind: set[int] = set()
+        if reply and time.monotonic() - began > SETTLE_S:
+            # From where we stood, so that log and side stream are of one instant.
+            await asyncio.sleep(SETTLE_S)
+            reply = await self._reader.read(streams, ENTRIES, None)
+        logs: dict[int, Entries] = {}
+        sides: dict[int, Entries] = {}
         for name, entries in reply:
             shard, side = by_name[name]
-            if side:
-                self._take_side(shard, entries, behind=shard in behind)
-            elif epoch == self.epoch and not self.positions[shard].stale:
-                if len(entries) == ENTRIES:
-                    behind.add(shard)
-                self._take_log(shard, entries)
+            (sides if side else logs)[shard] = entries
+        await self._take_logs(logs, epoch)
+        self._take_sides(sides, behind={shard for shard, entries in logs.items() if len(entries) == ENTRIES})
+        return bool(reply)
 
-    def _take_log(self, shard: int, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
-        position, now_ms = self.positions[shard], self.now_ms()
-        for entry_id, fields in entries:
-            last = int(entry_id.partition(b"-")[0])
-            if int(fields[b"from"]) > position.n + 1:
-                self.gaps += 1
-                position.stale = True
-                log.warning(
-                    "gap in the stream", extra={"shard": shard, "have": position.n, "next": int(fields[b"from"])}
-                )
-                return
-            states = unpack_states(fields[b"s"])
-            records = unpack_records(fields[b"t"]) if fields[b"t"] else []
-            if records:
-                self.world.put(records, states, now_ms)
-            else:
-                self.world.put_states(states, now_ms)
-            self.applied_rows += last - position.n
-            position.n = last
-            self.lag_ms = max(0, now_ms - int(fields.get(b"at", now_ms)))
+    async def _take_logs(self, logs: dict[int, Entries], epoch: int) -> None:
+        """Applies entries of several shards, many at a time."""
+        coming = _Coming()
+        for shard, entries in logs.items():
+            position = self.positions[shard]
+            n = position.n
+            for entry_id, fields in entries:
+                if coming.size >= ROWS_AT_ONCE:
+                    self._apply(coming)
+                    coming = _Coming()
+                    await asyncio.sleep(0)  # requests come first
+                if position.stale or epoch != self.epoch:
+                    break
+                if int(fields[b"from"]) > n + 1:
+                    self.gaps += 1
+                    position.stale = True
+                    log.warning("gap in the stream", extra={"shard": shard, "have": n, "next": int(fields[b"from"])})
+                    break
+                n = int(entry_id.partition(b"-")[0])
+                coming.add(shard, n, fields)
+        self._apply(coming)
 
-    def _take_side(self, shard: int, entries: list[tuple[bytes, dict[bytes, bytes]]], *, behind: bool) -> None:
-        """`behind`: the same read left entries of the log for the next one, so beats may well know of more."""
-        position = self.positions[shard]
-        for entry_id, fields in entries:
-            position.seen_id = entry_id.decode()
-            if (packed := fields.get(b"c")) is not None:
-                rows = unpack_seen(packed)
-                self.world.confirm(
-                    rows["num"].astype(np.int64), rows["slot"].astype(np.int64), rows["seen_ms"], self.now_ms()
-                )
-                continue
-            n, epoch = int(fields[b"n"]), int(fields[b"epoch"])
-            if n <= position.n:
-                position.clock_ms = max(position.clock_ms, int(fields[b"clock_ms"]))
-                # The relay beats when it has carried all there is; ours is of an epoch before that.
-                position.void |= n < position.n and position.stale and epoch == self.epoch > position.epoch
-            elif not position.stale and not behind and epoch == self.epoch:
-                self._suspect(shard, n)
+    def _apply(self, coming: _Coming) -> None:
+        now_ms = self.now_ms()
+        if coming.records:
+            self.world.put(coming.records, np.concatenate(coming.states), now_ms)
+        elif coming.states:
+            self.world.put_states(np.concatenate(coming.states), now_ms)
+        for shard, n in coming.ends.items():
+            self.applied_rows += n - self.positions[shard].n
+            self.positions[shard].n = n
+            self.lag_ms = max(0, now_ms - coming.oldest_ms)
+
+    def _take_sides(self, sides: dict[int, Entries], behind: set[int]) -> None:
+        """`behind`: shards of whose log the same read left entries for the next one, so beats may well know of more."""
+        packed = [fields[b"c"] for entries in sides.values() for _, fields in entries if b"c" in fields]
+        if packed:  # before the beats: those say that all before them was heard
+            rows = np.concatenate([unpack_seen(piece) for piece in packed])
+            nums, slots = rows["num"].astype(np.int64), rows["slot"].astype(np.int64)
+            self.world.confirm(nums, slots, rows["seen_ms"], self.now_ms())
+        for shard, entries in sides.items():
+            position = self.positions[shard]
+            for entry_id, fields in entries:
+                position.seen_id = entry_id.decode()
+                if b"c" in fields:
+                    continue
+                n, epoch = int(fields[b"n"]), int(fields[b"epoch"])
+                if n <= position.n:
+                    position.clock_ms = max(position.clock_ms, int(fields[b"clock_ms"]))
+                    # The relay beats when it has carried all there is; ours is of an epoch before that.
+                    position.void |= n < position.n and position.stale and epoch == self.epoch > position.epoch
+                elif not position.stale and shard not in behind and epoch == self.epoch:
+                    self._suspect(shard, n)
 
     def _suspect(self, shard: int, n: int) -> None:
         """The relay says it stands at `n`, and the stream brought us less: the tail was trimmed or lost, with nothing

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 import secrets
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from cache.client import Argument, Cache, Script
+from cache.client import Argument, Cache, Call, Script
 from cache.codec import SEEN, pack_record, pack_records
 from cache.keys import CONTROL, LAYOUT, ShardKeys, seen_key
 from geo.party_clocks import PartyClock
@@ -49,6 +50,17 @@ class Batch(NamedTuple):
     stations: list[Placed]
 
 
+class StatesBatch(NamedTuple):
+    """Numbers `first`..`last` of one shard, statuses all of them. `states` are of stations that may be seen, `cells` (hex)
+    where each belongs."""
+
+    first: int
+    last: int
+    clock_ms: int
+    states: States
+    cells: Sequence[str]
+
+
 class ShardWriter:
     """Writes one shard of one epoch. One task at a time."""
 
@@ -73,9 +85,23 @@ class ShardWriter:
         )
         return int(n)
 
+    def states_call(self, batch: StatesBatch) -> Call:
+        """What `apply_states` asks Redis to do."""
+        keys = self._keys()
+        keys += map(self.keys.evses, batch.cells)
+        states = batch.states.tobytes()
+        trim = self._trim_below(batch.last, len(states) + 64)
+        return Call(keys, [batch.first, batch.last, batch.clock_ms, states, b"", trim, len(batch.states)])
+
     async def apply(self, batch: Batch) -> int:
         """The head after it: `batch.last` when applied, ABSENT, or whatever another relay had already reached."""
-        keys = [self.keys.head, self.keys.log, self.keys.cells, self.keys.places]
+        written = {placed.record.num for placed in batch.stations}
+        nums = batch.states["num"].tolist()
+        # Not into a cell: those of stations that are written whole, or are not shown.
+        is_placed = np.array([num in batch.cells and num not in written for num in nums], np.bool_)
+        into_cells = batch.states[is_placed]
+        keys = self._keys()
+        keys += [self.keys.evses(batch.cells[num]) for num in into_cells["num"].tolist()]
         numbers: dict[str, int] = {}
 
         def key_number(key: str) -> int:
@@ -100,20 +126,16 @@ class ShardWriter:
             for state in placed.states:
                 field = f"{num}.{int(state['slot'])}"
                 operations += ("S", key_number(self.keys.evses(cell)), field, state.tobytes())
-        written = {placed.record.num for placed in batch.stations}
-        for state in batch.states:
-            num = int(state["num"])
-            if num in written or num not in batch.cells:
-                continue  # the station was written whole, or is not shown
-            field = f"{num}.{int(state['slot'])}"
-            operations += ("S", key_number(self.keys.evses(batch.cells[num])), field, state.tobytes())
-        states = batch.states.tobytes()
+        states = into_cells.tobytes() + batch.states[~is_placed].tobytes()
         # of stations that nobody may see, nothing but the number goes out
         states += b"".join(placed.states.tobytes() for placed in batch.stations if not placed.record.removed)
         records = pack_records(pack_record(p.record) for p in batch.stations) if batch.stations else b""
         trim = self._trim_below(batch.last, len(states) + len(records) + 64)
-        args = [batch.first, batch.last, batch.clock_ms, states, records, trim, *operations]
+        args = [batch.first, batch.last, batch.clock_ms, states, records, trim, len(into_cells), *operations]
         return int(await self._cache.run(APPLY, keys, args))
+
+    def _keys(self) -> list[str]:
+        return [self.keys.head, self.keys.log, self.keys.cells, self.keys.places]
 
     async def _old_cells(self, nums: list[int]) -> list[str | None]:
         if not nums:
@@ -137,6 +159,13 @@ class ShardWriter:
         lower (ABSENT: not there) Redis is no longer what we left, and nothing was said."""
         keys = [self.keys.head, seen_key(self.keys.shard)]
         return int(await self._cache.run(BEAT, keys, [n, clock_ms, SEEN_ENTRIES, self.keys.epoch]))
+
+
+async def apply_states(cache: Cache, work: Sequence[tuple[ShardWriter, StatesBatch]]) -> list[int | Exception]:
+    """Batches of several shards in one round trip; for each what `ShardWriter.apply` returns, or why it failed: one shard's
+    failure is not another's."""
+    replies = await cache.run_all(APPLY, [writer.states_call(batch) for writer, batch in work])
+    return [reply if isinstance(reply, Exception) else int(reply) for reply in replies]
 
 
 def pack_seen(nums: list[int], slots: list[int], seen_ms: list[int]) -> bytes:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a bare Debian 12 or Ubuntu 24.04 ready for `make run` (default) or `make test` (argument: test).
+# Makes a bare Debian 12 or Ubuntu 24.04 ready for `make run` (default), `make test` (argument: test) or `make bench` (bench).
 # Does nothing, quickly, where everything is there: apt packages by what they provide, the rest by stamps in var/setup.
 #
 # apt may neither start a service nor make a default PostgreSQL cluster on our behalf: a temporary policy-rc.d and a
@@ -22,10 +22,11 @@ missing_packages() {
     [ -x "/usr/lib/postgresql/${version%%/*}/bin/postgres" ] && found=1
   done
   [ -n "$found" ] || echo postgresql-postgis # of the distribution's own version: 15 on Debian 12, 16 on Ubuntu 24.04
-  if [ "$purpose" = test ]; then # a second, independent decoder of our tiles runs in Node.js
+  if [ "$purpose" != run ]; then # a second, independent decoder of our tiles runs in Node.js, and so do two peers of the benchmark
     command -v node >/dev/null || echo nodejs
     command -v npm >/dev/null || echo npm
   fi
+  [ "$purpose" != bench ] || command -v wrk >/dev/null || echo wrk
 }
 
 # Runs as root (through sudo when need be), from a text, because sudo may not see this folder.

@@ -28,17 +28,20 @@ from numpy.typing import NDArray
 
 from geo.columns import StationTable
 from geo.point import EARTH_RADIUS_M, LatLon, chord2_of_metres, metres_of_chord2, unit_vector
-from geo.spatial import SpatialIndex, reach_m
+from geo.spatial import COARSE_RES, FINE_RES, SpatialIndex, reach_m
 
 MAX_RADIUS_M = 200_000.0
 
 # (H3 resolution of q, K): each level answers more hits from a larger circle. The last holds all within MAX_RADIUS_M.
 LEVELS: tuple[tuple[int, int], ...] = ((7, 32), (7, 96), (6, 500), (5, 5_000), (4, 1 << 60))
-REACH = 0.5  # r of the distance to the K-th nearest: smaller cells have shorter covers, and are more
+REACH = (
+    1.0  # r by the distance to the K-th nearest: covers of all the world's cells are some eleven rows a station then
+)
+TELLING = 4  # stations in a cell that tell how dense they are there
 FINEST_RES = 10  # 15,000 m² cells, below which stations stand on top of one another
 SPARE = 4  # candidates for each hit that is wanted where statuses decide as well: a quarter of all is often free
-MAX_COVERS = 60_000  # about 40 MB of entries
-MAX_COVER_ROWS = 8_000_000  # 32 MB of rows; beyond either the oldest go and are built anew, which costs 0.2 ms each
+MAX_COVERS = 150_000  # some 100 MB of entries
+MAX_COVER_ROWS = 16_000_000  # 64 MB of rows; beyond either the oldest go and are built anew, which costs 0.3 ms each
 DROPPED = 8  # one in so many goes then
 MAX_SUBSETS = 64
 SCANNED = 20_000  # stations looked at for one cover: if so many, it is worth counting who belongs to the subset at all
@@ -118,7 +121,7 @@ class NearbyIndex:
         radius_chord2 = chord2_of_metres(radius_m)
         enough = limit if choose is None else spare * limit
         for level, (_, k) in enumerate(LEVELS):
-            if k < limit or (k < enough and level < 2):  # making candidates of the next level costs little more
+            if k < limit:
                 continue
             cover = book.few or self._cover(book, at, level)
             chord2 = self._chord2(cover.rows, here)
@@ -184,14 +187,16 @@ class NearbyIndex:
                 if len(book.finer[level]) >= MAX_COVERS:
                     book.finer[level].clear()
                 finer = book.finer[level][cell] = self._resolution(cell, k / book.share)
-            if finer > res:
+            if finer != res:
                 res, cell = finer, h3.latlng_to_cell(at.lat, at.lon, finer)
         return book.covers[level].get(cell) or self._build(book, level, cell, res, k)
 
     def _resolution(self, cell: int, k: float) -> int:
-        """How small q should be where `cell` is: r so much less than the distance to the K-th nearest that covers are short."""
-        bucket = self._spatial.fine.get(cell)
-        res = LEVELS[0][0]
+        """How small q should be where `cell` (of FINE_RES) is: r about the distance to the K-th nearest."""
+        bucket, res = self._spatial.fine.get(cell), FINE_RES
+        if bucket is None or len(bucket) < TELLING:
+            cell, res = h3.cell_to_parent(cell, COARSE_RES), COARSE_RES
+            bucket = self._spatial.coarse.get(cell)
         kth_m = sqrt(k * h3.cell_area(cell, unit="m^2") / (pi * len(bucket))) if bucket else inf
         while res < FINEST_RES and reach_m(res) > REACH * kth_m:
             res += 1

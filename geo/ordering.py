@@ -1,6 +1,6 @@
 """The ordering rule of status updates: which of two reports of one EVSE stands.
 
-One pure function, run against tests/vectors/ordering.json; sql/functions/apply_batch.sql follows the same vectors.
+One pure function, run against tests/vectors/ordering.json; sql/functions/apply_statuses.sql follows the same vectors.
 Promise R2: per-EVSE order holds under duplicates, retries, late, reordered and skewed input.
 """
 

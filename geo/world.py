@@ -13,7 +13,7 @@ Observers are told of every change: whose bytes changed, and where stations came
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -177,26 +177,40 @@ class World:
         """
         if len(states) == 0:
             return
-        s, e = self.stations, self.evses
+        s = self.stations
         rows = self.rows_of_nums(states["num"].astype(np.int64))
         slot = states["slot"].astype(np.int64)
         known = (rows >= 0) & (slot < s.slots[rows])
         index = s.first[rows] + slot
-        at, n = np.where(known, index, 0), states["n"].astype(np.int64)
-        news = known & ((n > e.n[at]) | (n == e.n[at]) & (states["seen_ms"] > e.seen_ms[at]))
+        news = known & self._are_news(states, np.where(known, index, 0))
         if not news.any():
             return
         states, rows, index = states[news], rows[news], index[news]
-        # Ascending n, and the last assignment to a repeated index stands.
         order = np.lexsort((states["seen_ms"], states["n"]))
         states, rows, index = states[order], rows[order], index[order]
-        seen_ms = np.where(e.n[index] >= 0, e.seen_ms[index], 0)  # below 0: forgotten, see forget_versions
-        e.seen_ms[index] = np.where(states["seen_ms"] > 0, np.maximum(states["seen_ms"], seen_ms), 0)
-        e.n[index] = states["n"]
-        e.status[index] = states["status"]
-        e.changed_ms[index] = states["changed_ms"]
-        self._settle(np.unique(index), now_ms)
+        evses = np.unique(index)
+        if len(evses) == len(index):
+            self._assign(states, index)
+        else:  # as if they had come one by one: how they are cut into batches makes no difference
+            for turn in _turns(index):
+                again = turn[self._are_news(states[turn], index[turn])]
+                self._assign(states[again], index[again])
+        self._settle(evses, now_ms)
         self._recount(np.unique(rows))
+
+    def _are_news(self, states: States, evses: NDArray[np.int64]) -> NDArray[np.bool_]:
+        n, stands = states["n"].astype(np.int64), self.evses.n[evses]
+        news: NDArray[np.bool_] = (n > stands) | (n == stands) & (states["seen_ms"] > self.evses.seen_ms[evses])
+        return news
+
+    def _assign(self, states: States, evses: NDArray[np.int64]) -> None:
+        """Each EVSE at most once."""
+        e = self.evses
+        seen_ms = np.where(e.n[evses] >= 0, e.seen_ms[evses], 0)  # below 0: forgotten, see forget_versions
+        e.seen_ms[evses] = np.where(states["seen_ms"] > 0, np.maximum(states["seen_ms"], seen_ms), 0)
+        e.n[evses] = states["n"]
+        e.status[evses] = states["status"]
+        e.changed_ms[evses] = states["changed_ms"]
 
     def confirm(
         self, nums: NDArray[np.int64], slots: NDArray[np.int64], seen_ms: NDArray[np.int64], now_ms: int
@@ -426,3 +440,13 @@ class World:
         self.nearby.invalidate(rows, unit_vectors(lat, lon))
         for observer in self._observers:
             observer.reshaped(rows, lat, lon)
+
+
+def _turns(values: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Positions, so that no turn holds a value twice, and equal values come in their order."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.flatnonzero(np.concatenate((np.ones(1, np.bool_), ordered[1:] != ordered[:-1])))
+    turn = np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))
+    for k in range(int(turn.max()) + 1):
+        yield order[turn == k]

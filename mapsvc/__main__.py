@@ -42,7 +42,6 @@ COMMANDS = {
     "party": Command("mapsvc.access", "set and list parties", prefix="party"),
     "rebuild-cache": Command("mapsvc.rebuild", "write Redis anew from PostgreSQL"),
     "verify": Command("mapsvc.verify", "compare Redis with PostgreSQL"),
-    "measure": Command("mapsvc.measure.command", "print freshness and CPU cost of the running service"),
     "settings": Command("mapsvc.settings_command", "print the settings in force"),
 }
 

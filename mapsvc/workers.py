@@ -25,7 +25,9 @@ LINGER_S = (
     5.0  # a service that goes is still asked for so long: load balancers take a moment to hear that it is not ready
 )
 SUCCESSOR_S = 120.0  # to load the world; a million stations take 20 s
-OVERLAP_S = 2.0  # then the old one, however busy, has heard all that the new one began with: its subscribers can resume there
+OVERLAP_S = (
+    2.0  # then the old one, however busy, has heard all that the new one began with: its subscribers can resume there
+)
 RESTART_S = 0.5
 KILL_S = 3.0  # beyond all that a worker allows itself
 

@@ -1,11 +1,12 @@
-"""`apply_batch` with typed rows: what goes through the one door to the database and what comes back.
+"""The one door to the database with typed rows: what goes through it and what comes back.
 
-functions/apply_batch.sql says what each field means and which promises hold; here rows only become parallel arrays.
+functions/apply_batch.sql (stations, and statuses of one shard) and functions/apply_statuses.sql (statuses of many) say what
+each field means and which promises hold; here rows only become parallel arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import asyncpg
@@ -29,6 +30,9 @@ class StatusRow(NamedTuple):
     known_k1: int | None = None
     known_k2: int | None = None
     confirm_after_ms: int = 0
+
+
+_KNOWN_K1, _KNOWN_K2 = StatusRow._fields.index("known_k1"), StatusRow._fields.index("known_k2")
 
 
 class EvseRow(NamedTuple):
@@ -73,6 +77,16 @@ class StatusOutcome(NamedTuple):
     written: bool
 
 
+class Settled(NamedTuple):
+    """What became of one status, as far as who reported it needs to know. `outcome`: those of StatusOutcome, or busy."""
+
+    outcome: str
+    written: bool
+
+
+BUSY = Settled("busy", False)
+"""Somebody else holds the shard: nothing of it was done, and nobody waited."""
+
 NO_STATUS = StatusOutcome("unknown_evse", None, None, None, None, None, False)
 
 
@@ -112,18 +126,47 @@ async def apply_batch(
         *_columns(evses, len(EvseRow._fields) + 1),
         now_ms,
     )
+    rows = await _fetch(connection, queries.APPLY_BATCH, arguments)
+    result = BatchResult([NO_STATUS] * len(statuses), [StationOutcome(row[2], row[3]) for row in rows[: len(stations)]])
+    for row in rows[len(stations) :]:
+        result.statuses[row[1]] = StatusOutcome(*row[2:])
+    return result
+
+
+async def apply_statuses(
+    connection: Connection, by_shard: Mapping[int, Sequence[StatusRow]], *, wait: bool
+) -> dict[int, list[Settled]]:
+    """Statuses of several shards in one transaction; what became of each, by shard in the order given. A shard that somebody
+    else holds is `BUSY` as a whole. `wait`: for that somebody; then only one shard may be given."""
+    shards = [shard for shard, part in by_shard.items() for _ in part]
+    rows = [row for part in by_shard.values() for row in part]
+    columns = _columns(rows, len(StatusRow._fields))
+    if all(known is None for known in columns[_KNOWN_K1]):
+        columns[_KNOWN_K1] = columns[_KNOWN_K2] = ()  # nearly always; what is not in an array is NULL as well
+    settled: list[Settled | None] = [None] * len(rows)
+    for outcome, written, ords in await _fetch(connection, queries.APPLY_STATUSES, (shards, *columns, wait, None)):
+        settled_as = Settled(outcome, written)
+        for ord_ in ords:
+            settled[ord_] = settled_as
+    answered = [one for one in settled if one is not None]
+    if len(answered) != len(rows):  # no answer must never pass for an acknowledgement (R1)
+        raise RuntimeError("the database did not answer for every row")
+    result, start = {}, 0
+    for shard, part in by_shard.items():
+        result[shard] = answered[start : start + len(part)]
+        start += len(part)
+    return result
+
+
+async def _fetch(connection: Connection, query: str, arguments: Sequence[Any]) -> list[Any]:
     try:
-        rows = await connection.fetch(queries.APPLY_BATCH, *arguments)
+        return await connection.fetch(query, *arguments)
     except asyncpg.CheckViolationError as error:
         # A row was on its way into the default partition when its own one was made (late): PostgreSQL then refuses it
         # there, and nothing of the batch is stored. Now it finds its own.
         if not (error.table_name or "").endswith("_default"):
             raise
-        rows = await connection.fetch(queries.APPLY_BATCH, *arguments)
-    result = BatchResult([NO_STATUS] * len(statuses), [StationOutcome(row[2], row[3]) for row in rows[: len(stations)]])
-    for row in rows[len(stations) :]:
-        result.statuses[row[1]] = StatusOutcome(*row[2:])
-    return result
+        return await connection.fetch(query, *arguments)
 
 
 def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[Sequence[Any]]:

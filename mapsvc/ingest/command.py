@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 from urllib.parse import urlsplit
 
@@ -32,6 +33,9 @@ HISTORY_KEEP_MS = 90 * 86_400_000
 IDEMPOTENCY_KEEP_MS = 86_400_000
 UPKEEP_S = 300.0  # partitions made and dropped, old idempotency answers purged
 UPKEEP_STATEMENT_S = 120.0
+COLLECT_AFTER = (
+    50_000  # objects; Python's own 700 had the collector walk what waits for its commit an eighth of the time
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +48,7 @@ def run(_: argparse.Namespace, settings: Settings) -> int:
 
 async def serve(role: Role) -> None:
     settings = role.settings
+    gc.set_threshold(COLLECT_AFTER)
     url = urlsplit(settings.ingest_url or "http://127.0.0.1:0")
     pool = await Database.open(settings.database_url or "", CONNECTIONS)
     await _answering(pool)

@@ -1,11 +1,12 @@
--- apply_batch: THE door. Every station and every status enters the database here, and nowhere else.
+-- apply_batch: THE door. Every station and every status enters the database here or through the half of it that takes
+-- statuses alone (apply_statuses.sql, which this function calls), and nowhere else.
 --
 -- One call is one batch of one shard, at most 1,000 rows (stations + statuses), as one transaction of the caller.
 --
 --   (a) lock the shard's counter row, as a statement of its own: the statements after it then see all that the writer
 --       before us committed (READ COMMITTED takes a new snapshot for each statement);
 --   (b) stations first, then statuses; the applied rows take the numbers that follow, in the order of the rows
---       (repeats of one EVSE come after the rest: see rounds below);
+--       (repeats of one EVSE come after the rest: see rounds there);
 --   (c) shard.n := the last number taken.
 --
 -- Invariants
@@ -14,15 +15,11 @@
 --   * Writers of one shard queue on one row, so that overlapping batches cannot deadlock.
 --   * A status never creates an EVSE; a document never sets a status other than REMOVED or back to UNKNOWN.
 -- Promises: R1 (an outcome 'applied' is in evse, status_history and outbox of the same transaction, or of none),
---           R2 (per-EVSE order: geo.ordering.supersedes, folded over the rows; tests/vectors/ordering.json).
+--           R2 (per-EVSE order, see there).
 --
 -- Arrays in, one element a row; ord is the 0-based place in them.
 --
--- s_*: statuses, in receipt order. Several rows of one EVSE are allowed.
---   s_uid_key           the resolver's belief; a slot that is gone or carries another uid makes 'unknown_evse'
---   s_known_k1, _k2     the highest key that the caller holds in memory for this EVSE from confirmations that are not
---                       written yet (NULL: none). Ignored while the stored key is NULL: that EVSE starts anew.
---   s_confirm_after_ms  a confirmation is written only when seen_ms advances by at least this much (a quarter of the TTL)
+-- s_*: statuses, as apply_statuses takes them.
 -- t_*: stations. t_expected_n: the station's n as the caller read it, NULL: it must not exist yet; else 'conflict' and
 --   nothing of that station is written. A removed station keeps its num and its EVSE rows; a later row revives it.
 -- e_*: the stations' EVSEs; e_station is the ord of the station. gone: vanished from the document.
@@ -30,9 +27,7 @@
 --
 -- Result, one row per station and status:
 --   kind 't': outcome applied | conflict, n.
---   kind 's': outcome applied | confirmed | late | unknown_evse; n of an applied row; status, k1, k2 after this row
---             (for a late row: what stood against it); seen_ms as stored then; written: this row reached the table.
---   In order of ord while no EVSE repeats.
+--   kind 's': as apply_statuses tells it. In order of ord while no EVSE repeats.
 DROP FUNCTION IF EXISTS apply_batch;
 CREATE FUNCTION apply_batch(
     p_shard            smallint,
@@ -87,8 +82,6 @@ DECLARE
     v_base bigint;        -- shard.n before this batch
     v_n bigint;           -- the last number taken
     v_station_n bigint[]; -- each station row's number; 0: conflict
-    v_round integer[];    -- each status row's round
-    v_rounds integer;
 BEGIN
     IF cardinality(s_num) + cardinality(t_num) > 1000 THEN
         PERFORM door_error('a batch holds at most 1000 rows, not ' || cardinality(s_num) + cardinality(t_num));
@@ -176,79 +169,15 @@ BEGIN
         FROM unnest(v_station_n) WITH ORDINALITY AS t (n, ord);
     END IF;
 
-    -- Statuses, in rounds: a round takes each EVSE's first row that is left, so that it meets what the round before it
-    -- stored, and one set-based step is supersedes(). Almost always there is one round: ingest folds repeats.
-    SELECT coalesce(array_agg(p.round ORDER BY p.ord), '{}'), coalesce(max(p.round), 0)
-    INTO v_round, v_rounds
-    FROM (SELECT s.ord, row_number() OVER (PARTITION BY s.num, s.slot ORDER BY s.ord) AS round
-          FROM unnest(s_num, s_slot) WITH ORDINALITY AS s (num, slot, ord)) AS p;
-
-    FOR v_now_round IN 1 .. v_rounds LOOP
+    IF cardinality(s_num) > 0 THEN
         RETURN QUERY
-        WITH judged AS (
-            -- The whole ordering rule. standing: the key to reach; NULL: nothing was reported yet.
-            SELECT m.*,
-                   CASE WHEN NOT m.found THEN 'unknown_evse'
-                        WHEN m.standing_k1 IS NULL THEN 'applied'
-                        WHEN (m.k1, m.k2) < (m.standing_k1, m.standing_k2) THEN 'late'
-                        WHEN m.status = m.old_status THEN 'confirmed'
-                        ELSE 'applied' END AS outcome
-            FROM (
-                SELECT s.*, e.status AS old_status, e.seen_ms AS old_seen_ms,
-                       e.uid_key IS NOT NULL AND e.uid_key = s.uid_key AND NOT e.gone
-                       AND (e.shard = p_shard
-                            OR door_error('EVSE ' || e.num || '.' || e.slot || ' is not of shard ' || p_shard)) AS found,
-                       CASE WHEN (s.known_k1, s.known_k2) > (e.k1, e.k2) THEN s.known_k1 ELSE e.k1 END AS standing_k1,
-                       CASE WHEN (s.known_k1, s.known_k2) > (e.k1, e.k2) THEN s.known_k2 ELSE e.k2 END AS standing_k2
-                FROM unnest(s_num, s_slot, s_uid_key, s_status, s_k1, s_k2, s_changed_ms, s_seen_ms, s_known_k1,
-                            s_known_k2, s_confirm_after_ms, v_round) WITH ORDINALITY
-                     AS s (num, slot, uid_key, status, k1, k2, changed_ms, seen_ms, known_k1, known_k2, confirm_after_ms,
-                           round, ord)
-                LEFT JOIN evse AS e ON e.num = s.num AND e.slot = s.slot
-                WHERE s.round = v_now_round
-            ) AS m
-        ), rated AS MATERIALIZED (
-            -- A confirmation with another round to come is always written: that round must meet its key.
-            SELECT j.*, greatest(j.old_seen_ms, j.seen_ms) AS new_seen_ms,
-                   CASE WHEN j.outcome = 'applied'
-                        THEN v_n + count(*) FILTER (WHERE j.outcome = 'applied') OVER (ORDER BY j.ord) END AS n,
-                   j.outcome = 'applied'
-                   OR j.outcome = 'confirmed'
-                      AND (j.old_seen_ms IS NULL OR j.seen_ms - j.old_seen_ms >= coalesce(j.confirm_after_ms, 0)
-                           OR v_now_round < v_rounds) AS written
-            FROM judged AS j
-        ), states AS (
-            UPDATE evse AS e
-            SET status = r.status, k1 = r.k1, k2 = r.k2, n = coalesce(r.n, e.n), seen_ms = r.new_seen_ms,
-                changed_ms = CASE WHEN r.n IS NULL THEN e.changed_ms ELSE r.changed_ms END
-            FROM rated AS r
-            WHERE r.written AND e.num = r.num AND e.slot = r.slot
-        ), history AS (
-            INSERT INTO status_history (n, num, k1, k2, changed_ms, received_ms, shard, slot, status)
-            SELECT r.n, r.num, r.k1, r.k2, r.changed_ms, r.seen_ms, p_shard, r.slot, r.status
-            FROM rated AS r
-            WHERE r.n IS NOT NULL
-        ), announced AS (
-            INSERT INTO outbox (n, created_ms, num, changed_ms, seen_ms, shard, slot, status, kind)
-            SELECT r.n, v_now_ms, r.num, r.changed_ms, r.seen_ms, p_shard, r.slot, r.status, 's'
-            FROM rated AS r
-            WHERE r.n IS NOT NULL
-        ), counted AS (
-            UPDATE shard SET n = (SELECT max(r.n) FROM rated AS r)
-            WHERE shard.shard = p_shard AND EXISTS (SELECT FROM rated AS r WHERE r.n IS NOT NULL)
-        )
-        SELECT 's', (r.ord - 1)::integer, r.outcome, r.n,
-               CASE r.outcome WHEN 'unknown_evse' THEN NULL WHEN 'late' THEN r.old_status ELSE r.status END,
-               CASE r.outcome WHEN 'unknown_evse' THEN NULL WHEN 'late' THEN r.standing_k1 ELSE r.k1 END,
-               CASE r.outcome WHEN 'unknown_evse' THEN NULL WHEN 'late' THEN r.standing_k2 ELSE r.k2 END,
-               CASE WHEN r.written THEN r.new_seen_ms WHEN r.found THEN r.old_seen_ms END, r.written
-        FROM rated AS r;
-
-        SELECT shard.n INTO v_n FROM shard WHERE shard.shard = p_shard;
-    END LOOP;
+        SELECT 's', r.ord, r.outcome, r.n, r.status, r.k1, r.k2, r.seen_ms, r.written
+        FROM apply_statuses(array_fill(p_shard, ARRAY[cardinality(s_num)]), s_num, s_slot, s_uid_key, s_status, s_k1, s_k2,
+                            s_changed_ms, s_seen_ms, s_known_k1, s_known_k2, s_confirm_after_ms, true, v_now_ms) AS r;
+    END IF;
 
     IF v_n > v_base THEN
-        PERFORM pg_notify('outbox', p_shard::text);  -- one a batch: one a row was measured to halve the commits
+        PERFORM pg_notify('outbox', p_shard::text);
     END IF;
 END
 $$;

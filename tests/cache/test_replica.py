@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from cache import replica as module
 from cache.keys import CONTROL, ShardKeys, seen_key
 from cache.replica import Replica
 from cache.writer import pack_seen, publish_seen, touch_seen
+from geo.columns import Rows
 from geo.party_clocks import PartyClock
+from geo.point import Floats
 from geo.station import SHARDS, Status, shard_of
 from geo.world import World
 from tests.cache.source import Source, of_world
@@ -177,10 +180,54 @@ async def test_being_far_behind_is_not_taken_for_a_gap(source: Source) -> None:
             if turn % 200 == 100:
                 await source.beat()
         await source.beat()
-        for _ in range(3):
+        for _ in range(1300 // module.ENTRIES + 1):
             await replica._tail(list(range(SHARDS)))
         assert replica.gaps == 0
         assert of_world(replica.world) == source.truth()
+    finally:
+        await replica.stop()
+
+
+class Changes:
+    """An observer that notes how many stations changed at a time."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def changed(self, rows: Rows) -> None:
+        self.sizes.append(len(rows))
+
+    def confirmed(self, rows: Rows) -> None:
+        pass
+
+    def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
+        pass
+
+
+@pytest.mark.parametrize("most", [2000, 7])
+async def test_what_one_read_brings_of_all_shards_is_one_change_of_the_world_unless_it_is_a_flood(
+    source: Source, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", most)
+    await source.put(range(40))
+    replica = Replica(source.cache.url, World(), lambda: source.clock_ms)
+    try:
+        await replica._read_control()
+        for shard in range(SHARDS):
+            await replica._load(shard)
+        changes = Changes()
+        replica.world.observe(changes)
+        for num in range(40):
+            await source.report(num, num % 2, Status.CHARGING)
+            await source.report(num, 1 - num % 2, Status.BLOCKED)
+        assert await replica._tail(list(range(SHARDS)))
+        assert of_world(replica.world) == source.truth()
+        assert replica.ns == tuple(source.n)
+        if most == 2000:
+            assert changes.sizes == [40]
+        else:
+            assert len(changes.sizes) > 5
+            assert max(changes.sizes) <= most
     finally:
         await replica.stop()
 

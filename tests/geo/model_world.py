@@ -99,18 +99,19 @@ class ModelWorld:
         self.put_states(states)
 
     def put_states(self, states: Iterable[State]) -> None:
-        """The state of the highest n counts; what it says was seen is never taken back, unless nothing was reported."""
-        last: dict[tuple[int, int], State] = {}
+        """One after the other by rising n, however they are cut into batches; what was seen is never taken back, unless
+        nothing was reported."""
+        parties: set[str] = set()
         for state in sorted(states, key=lambda s: (s.n, s.seen_ms)):
-            last[state.num, state.slot] = state
-        for (num, slot), state in last.items():
-            at = self.stations.get(num)
-            evse = at.evses.get(slot) if at else None
+            at = self.stations.get(state.num)
+            evse = at.evses.get(state.slot) if at else None
             if at is None or evse is None or (state.n, state.seen_ms) <= (evse.n, evse.seen_ms) or state.n < evse.n:
                 continue
             before = evse.seen_ms if evse.n >= 0 and state.seen_ms else 0
-            at.evses[slot] = ModelEvse(state.n, state.status, state.changed_ms, max(before, state.seen_ms))
-            self._hear(at.station.party)
+            at.evses[state.slot] = ModelEvse(state.n, state.status, state.changed_ms, max(before, state.seen_ms))
+            parties.add(at.station.party)
+        for party in parties:
+            self._hear(party)
 
     def confirm(self, seen: Iterable[tuple[int, int, int]]) -> None:
         for num, slot, seen_ms in seen:

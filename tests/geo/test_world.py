@@ -175,6 +175,18 @@ def test_of_several_states_and_confirmations_in_one_batch_the_last_counts_in_any
         assert shown(world)[0][2] == T + 90
 
 
+def test_a_batch_of_several_states_of_an_evse_ends_as_if_they_had_come_one_by_one() -> None:
+    """The seen_ms of a later number may be the earlier one: two receipts, committed in the other order."""
+    for seen_ms, stands in (((100, 50), 100), ((100, 0, 50), 50), ((100, 0), 0), ((50, 100, 70, 90), 100)):
+        states = [State(1, 0, 2 + k, Status.CHARGING, T, ms and T + ms) for k, ms in enumerate(seen_ms)]
+        other = State(2, 0, 2, Status.AVAILABLE, T, T)  # its turn is another one
+        for batch in ([*states, other], [other, *states[::-1]]):
+            world = world_of()
+            world.put([record(Told(2, 1, make_station(2, *HERE, [make_evse(0)])))], packed(batch), T)
+            assert shown(world) == [(0, "CHARGING" if stands else "UNKNOWN", T + stands if stands else None)]
+            assert shown(world, 2) == [(0, "AVAILABLE", T)]
+
+
 def test_what_a_complete_reading_did_not_hold_does_not_come_back_from_an_old_entry() -> None:
     world = world_of(State(1, 0, 2, Status.AVAILABLE, T, T))
     station = make_station(1, *HERE, [make_evse(0)])

@@ -20,8 +20,8 @@ def raw_deflate(data: bytes) -> bytes:
     ("encoding", "packed"),
     [
         ("identity", BODY),
-        ("gzip", gzip.compress(BODY)),
-        ("x-gzip", gzip.compress(BODY)),
+        ("gzip", gzip.compress(BODY, mtime=0)),
+        ("x-gzip", gzip.compress(BODY, mtime=0)),
         ("deflate", zlib.compress(BODY)),
         ("deflate", raw_deflate(BODY)),
     ],

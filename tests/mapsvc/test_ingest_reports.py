@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from geo.ordering import OrderKey
 from geo.station import Status
+from mapsvc.ingest import reports
 from mapsvc.ingest.reports import MAX_ROWS, MAX_SEQ, MAX_TEXT, Malformed, Report, instant_ms, parse
 from mapsvc.problems import Problem, Unprocessable
 
@@ -145,3 +146,20 @@ def test_any_json_is_parsed_or_refused(value: object) -> None:
         parse(orjson.dumps(value))
     except Problem as problem:
         assert 400 <= problem.status < 500
+
+
+_TEXTS = st.sampled_from(["A1", "a\0", "", "x" * (MAX_TEXT + 1), "2026-01-31T12:00:00Z", "CHARGING", "\u00c9"])
+_FIELD: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.sampled_from([0, 7, -1, 1.0, 1.5, 2**53, MAX_SEQ]) | _TEXTS | st.just([])
+)
+_ROW = st.dictionaries(st.sampled_from([*sorted(reports.FIELDS), "colour"]), _FIELD).map(
+    lambda changes: {**GOOD, **changes}
+) | st.sampled_from([GOOD, {**GOOD, "source_seq": 5}, 7, {}])
+
+
+@given(st.lists(_ROW, max_size=4), st.booleans())
+def test_the_fast_reader_and_the_one_that_explains_agree(rows: list[Any], joined: bool) -> None:
+    told = [orjson.dumps(row) for row in rows if joined or isinstance(row, dict)]
+    if told:
+        body = b"[" + b",".join(told) + b"]" if joined else b"\n".join(told)
+        assert parse(body) == [reports._row(orjson.loads(row)) for row in told]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -20,7 +21,7 @@ from mapsvc.ingest.reports import Malformed, Report
 from mapsvc.ingest.service import StatusService
 from mapsvc.ingest.writers import QueueFullError
 from sql import queries
-from sql.door import apply_batch
+from sql.door import apply_statuses
 from tests.mapsvc.live import database, eventually, fill, heads, key, located
 
 PARTY, OTHER = "FR*TST", "DE*OTH"
@@ -200,12 +201,12 @@ async def test_what_arrives_while_a_batch_commits_is_the_next_batch(
 ) -> None:
     sizes: list[int] = []
 
-    async def slow(pool: Any, shard: int, rows: Sequence[Any]) -> Any:
-        sizes.append(len(rows))
+    async def slow(pool: Any, by_shard: Any, *, wait: bool) -> Any:
+        sizes.append(sum(map(len, by_shard.values())))
         await asyncio.sleep(0.1)
-        return await apply_batch(pool, shard, rows)
+        return await apply_statuses(pool, by_shard, wait=wait)
 
-    monkeypatch.setattr(writers_module, "apply_batch", slow)
+    monkeypatch.setattr(writers_module, "apply_statuses", slow)
     first = asyncio.create_task(running.submit(at(0, 0, Status.CHARGING, 10)))
     await eventually(lambda: bool(sizes))
     rest = await asyncio.gather(*(running.submit(at(0, k % 2, Status.CHARGING, 10 + k)) for k in range(1, 30)))
@@ -219,50 +220,103 @@ async def test_a_batch_that_fails_is_acknowledged_to_nobody_and_the_next_one_goe
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    async def failing(pool: Any, shard: int, rows: Sequence[Any]) -> Any:
+    async def failing(pool: Any, by_shard: Any, *, wait: bool) -> Any:
         raise OSError("gone")
 
-    monkeypatch.setattr(writers_module, "apply_batch", failing)
+    monkeypatch.setattr(writers_module, "apply_statuses", failing)
     told = await asyncio.gather(
         *(running.submit(at(k, 0, Status.CHARGING, 10)) for k in range(5)), return_exceptions=True
     )
     assert all(isinstance(result, OSError) for result in told)
     assert running.service.writers.waiting_rows == 0
-    monkeypatch.setattr(writers_module, "apply_batch", apply_batch)
+    monkeypatch.setattr(writers_module, "apply_statuses", apply_statuses)
     assert await running.submit(*(at(k, 0, Status.CHARGING, 10) for k in range(5))) == ["applied"] * 5
 
 
-async def test_a_request_over_several_shards_fails_as_a_whole_if_one_of_them_does(
+async def test_a_batch_holds_rows_of_several_shards_and_fails_or_stands_as_a_whole(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = shard_of(key(1))
-    assert bad != shard_of(key(0))
+    assert shard_of(key(1)) != shard_of(key(0))
+    batches: list[set[int]] = []
 
-    async def failing(pool: Any, shard: int, rows: Sequence[Any]) -> Any:
-        if shard == bad:
-            raise OSError("gone")
-        return await apply_batch(pool, shard, rows)
+    async def failing(pool: Any, by_shard: Any, *, wait: bool) -> Any:
+        batches.append(set(by_shard))
+        raise OSError("gone")
 
-    monkeypatch.setattr(writers_module, "apply_batch", failing)
+    monkeypatch.setattr(writers_module, "apply_statuses", failing)
     with pytest.raises(OSError, match="gone"):
         await running.submit(at(0, 0, Status.CHARGING, 10), at(1, 0, Status.CHARGING, 10))
-    monkeypatch.setattr(writers_module, "apply_batch", apply_batch)
-    # Some of it stands; sending it again is harmless.
-    assert await running.submit(at(0, 0, Status.CHARGING, 10), at(1, 0, Status.CHARGING, 10)) == [
-        "confirmed",
-        "applied",
-    ]
+    assert batches == [{shard_of(key(0)), shard_of(key(1))}]
+    monkeypatch.setattr(writers_module, "apply_statuses", apply_statuses)
+    # Had some of it stood, it would be confirmed: sending it again is harmless either way.
+    assert await running.submit(at(0, 0, Status.CHARGING, 10), at(1, 0, Status.CHARGING, 10)) == ["applied"] * 2
+
+
+async def test_a_shard_that_somebody_else_holds_delays_its_own_rows_only(running: Running, database_url: str) -> None:
+    """An import holds a shard for a while: the others go on, and its own rows keep their order."""
+    assert await running.submit(*(at(k, 0, Status.AVAILABLE, 5) for k in range(5))) == ["applied"] * 5
+    other = await asyncpg.connect(database_url)
+    transaction = other.transaction()
+    await transaction.start()
+    held = shard_of(key(0))
+    await other.fetch("SELECT FROM shard WHERE shard = $1 FOR UPDATE", held)
+    rows = [at(k, 0, Status.CHARGING, 10) for k in range(5)]
+    waiting = asyncio.create_task(running.submit(*rows))
+    later = asyncio.create_task(running.submit(at(0, 0, Status.CHARGING, 9), at(0, 0, Status.BLOCKED, 12)))
+    free = [k for k in range(5) if shard_of(key(k)) != held]
+    await eventually(lambda: _have(running.pool, free, Status.CHARGING))
+    assert not waiting.done()
+    assert not later.done()
+    assert await running.submit(at(free[0], 0, Status.RESERVED, 11)) == ["applied"]
+    assert (await state(running.pool, 0, 0))[0] == Status.AVAILABLE
+    await transaction.rollback()
+    await other.close()
+    assert await waiting == ["applied"] * 5
+    assert await later == ["late", "applied"]
+    assert (await state(running.pool, 0, 0))[0] == Status.BLOCKED
+    assert running.service.writers.waiting_rows == 0
+
+
+async def _have(pool: Database, stations: Sequence[int], status: Status) -> bool:
+    return all([(await state(pool, k, 0))[0] == status for k in stations])
+
+
+async def test_more_than_one_batch_may_hold_is_written_in_several_and_in_order(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers_module, "BATCH_ROWS", 7)
+    sizes: list[int] = []
+
+    async def counting(pool: Any, by_shard: Any, *, wait: bool) -> Any:
+        sizes.append(sum(map(len, by_shard.values())))
+        return await apply_statuses(pool, by_shard, wait=wait)
+
+    monkeypatch.setattr(writers_module, "apply_statuses", counting)
+    statuses = (Status.CHARGING, Status.AVAILABLE)
+    for slot in (0, 1):  # from now on their names are remembered, and requests are queued as they come
+        await running.submit(*(at(k, slot, Status.AVAILABLE, 5) for k in range(5)))
+    sizes.clear()
+    told = await asyncio.gather(
+        *(
+            running.submit(*(at(k, slot, statuses[turn % 2], 10 + turn) for k in range(5) for slot in (0, 1)))
+            for turn in range(20)
+        )
+    )
+    assert told == [["applied"] * 10] * 20
+    assert max(sizes) <= 7
+    assert sum(sizes) == 200
+    assert running.service.writers.waiting_rows == 0
 
 
 async def test_a_full_queue_refuses_before_it_takes_anything(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writers_module, "QUEUE_ROWS", 10)
     hold = asyncio.Event()
 
-    async def held(pool: Any, shard: int, rows: Sequence[Any]) -> Any:
+    async def held(pool: Any, by_shard: Any, *, wait: bool) -> Any:
         await hold.wait()
-        return await apply_batch(pool, shard, rows)
+        return await apply_statuses(pool, by_shard, wait=wait)
 
-    monkeypatch.setattr(writers_module, "apply_batch", held)
+    monkeypatch.setattr(writers_module, "apply_statuses", held)
     waiting = asyncio.create_task(running.submit(*(at(0, 0, Status.CHARGING, 10 + k) for k in range(8))))
     await eventually(lambda: running.service.writers.waiting_rows == 8)
     with pytest.raises(QueueFullError):
@@ -277,14 +331,14 @@ async def test_a_request_that_takes_too_long_is_given_up_and_its_rows_harm_nobod
 ) -> None:
     monkeypatch.setattr(module, "SUBMIT_S", 0.2)
 
-    async def slow(pool: Any, shard: int, rows: Sequence[Any]) -> Any:
+    async def slow(pool: Any, by_shard: Any, *, wait: bool) -> Any:
         await asyncio.sleep(0.5)
-        return await apply_batch(pool, shard, rows)
+        return await apply_statuses(pool, by_shard, wait=wait)
 
-    monkeypatch.setattr(writers_module, "apply_batch", slow)
+    monkeypatch.setattr(writers_module, "apply_statuses", slow)
     with pytest.raises(TimeoutError):
         await running.submit(at(0, 0, Status.CHARGING, 10))
-    monkeypatch.setattr(writers_module, "apply_batch", apply_batch)
+    monkeypatch.setattr(writers_module, "apply_statuses", apply_statuses)
     await eventually(lambda: running.service.writers.waiting_rows == 0)
     assert await running.submit(at(0, 0, Status.CHARGING, 10)) == ["confirmed"]
 

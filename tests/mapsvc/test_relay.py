@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
 
-from cache.client import Cache
+from cache.client import Cache, RedisError
 from cache.codec import unpack_records, unpack_states
 from cache.keys import CONTROL, ShardKeys
-from cache.writer import ShardWriter
+from cache.writer import ShardWriter, StatesBatch, apply_states
 from geo.party_clocks import PartyClock
 from geo.station import SHARDS, Status, shard_of
+from mapsvc import outbox
 from mapsvc import relay as module
 from mapsvc.door import Door
 from mapsvc.engines import PostgresEngine
@@ -73,7 +75,7 @@ async def test_a_lost_notification_delays_a_row_by_a_beat_at_most(database_url: 
 async def test_an_import_is_cut_into_batches_that_statuses_need_not_wait_for(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BATCH_STATIONS", 5)
+    monkeypatch.setattr(outbox, "BATCH_STATIONS", 5)
     async with database(database_url) as pool, cache(redis_url) as redis:
         async with running(Relay(database_url, redis_url)) as relay:
             await eventually(lambda: len(relay.heads) == SHARDS)
@@ -228,6 +230,39 @@ async def test_a_cache_that_went_back_is_carried_forward_under_a_new_mark(databa
 
 async def _head_is(redis: Cache, keys: ShardKeys, n: int) -> bool:
     return int(await redis.call("HGET", keys.head, "n") or -1) == n
+
+
+async def test_a_shard_that_redis_refuses_waits_and_holds_up_no_other(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a Cluster one node may be away, or full."""
+    bad, good = shard_of(key(0)), shard_of(key(1))
+    refused: list[int] = []
+
+    async def refusing(cache: Cache, work: Sequence[tuple[ShardWriter, StatesBatch]]) -> list[int | Exception]:
+        refused.extend(writer.keys.shard for writer, _ in work if writer.keys.shard == bad)
+        reached = iter(await apply_states(cache, [(w, batch) for w, batch in work if w.keys.shard != bad]))
+        return [RedisError("no") if writer.keys.shard == bad else next(reached) for writer, _ in work]
+
+    async with database(database_url) as pool, cache(redis_url) as redis:
+        await fill(pool, 2)
+        async with running(Relay(database_url, redis_url)) as relay:
+            await eventually(lambda: len(relay.heads) == SHARDS)
+            before = dict(relay.heads)
+            monkeypatch.setattr(module, "apply_states", refusing)
+            for turn in range(20):
+                await report(pool, 0, 0, 1 + turn % 5, 1000 + turn)
+                await report(pool, 1, 0, 1 + turn % 5, 1000 + turn)
+            committed = await heads(pool)
+            assert bad != good
+            await eventually(lambda: relay.heads[good] == committed[good])
+            await eventually(lambda: len(refused) >= 3)
+            assert relay.heads[bad] == before[bad]
+            monkeypatch.setattr(module, "apply_states", apply_states)
+            await eventually(lambda: relay.heads == committed)
+            assert relay.rebuilds == 1
+            assert len(refused) < 30, "it is not asked again at once"
+            assert await differences(database_url, redis) == []
 
 
 async def test_two_that_both_believe_to_be_active_write_every_number_once(

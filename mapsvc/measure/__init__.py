@@ -1,1 +1,0 @@
-"""Measurements of a running service, on request: `mapsvc measure`. They judge nothing; benchmarks live in loadtests/."""
