@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -54,32 +54,48 @@ class Lane:
         self._rng = random.Random(seed)  # noqa: S311 (a repeatable load, not a secret)
         self._evses = self._rng.sample(list(evses), len(evses))
         self._status = [evse["status"] for evse in self._evses]
+        self._before = list(self._status)
         self._at = 0
 
     def batch(self) -> list[dict[str, str]]:
         """The next EVSEs in turn, each with another status than it has."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        told = []
-        for _ in range(min(BATCH, len(self._evses))):
-            k = self._at % len(self._evses)
-            self._at += 1
+        chosen = [(self._at + k) % len(self._evses) for k in range(min(BATCH, len(self._evses)))]
+        self._at += len(chosen)
+        for k in chosen:
             self._status[k] = self._rng.choice([status for status in STATUSES if status != self._status[k]])
-            evse, status = self._evses[k], STATUSES[self._status[k]]
-            told.append(
-                {"evse_uid": evse["uid"], "location_id": evse["location_id"], "status": status, "source_ts": now}
-            )
-        return told
+        return self._told(chosen)
+
+    def restoring(self) -> Iterator[list[dict[str, str]]]:
+        """Batches that give every EVSE the status that it had; of those that can be told."""
+        moved = [k for k, status in enumerate(self._status) if status != self._before[k] in STATUSES]
+        for k in moved:
+            self._status[k] = self._before[k]
+        yield from (self._told(moved[start : start + BATCH]) for start in range(0, len(moved), BATCH))
+
+    def _told(self, chosen: Sequence[int]) -> list[dict[str, str]]:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return [
+            {
+                "evse_uid": self._evses[k]["uid"],
+                "location_id": self._evses[k]["location_id"],
+                "status": STATUSES[self._status[k]],
+                "source_ts": now,
+            }
+            for k in chosen
+        ]
 
 
 class Producer:
     """`with Producer(url, found, rate) as producer: …`. Afterwards `applied` and `per_s`; WrongAnswerError if any update was
-    not applied. One producer at a time, and each with `targets` read anew: it must know the statuses."""
+    not applied. One producer at a time, and each with `targets` read anew: it must know the statuses. `restore`: at the end
+    every EVSE has the status that it had."""
 
-    def __init__(self, url: str, found: Targets, rate: float) -> None:
+    def __init__(self, url: str, found: Targets, rate: float, *, restore: bool = False) -> None:
         self._url = f"{url}/v1/status"
         self._rate = rate / LANES
         self._headers = {"Authorization": f"Bearer {found.key}"}
         self._lanes = [Lane(found.evses[lane::LANES], lane) for lane in range(LANES)]
+        self._restore = restore
         self._ending = threading.Event()
         self._outcomes: Counter[str] = Counter()
         self._failure: BaseException | None = None
@@ -128,9 +144,15 @@ class Producer:
                 await asyncio.sleep(min(pause, 0.1))
                 continue
             batch = lane.batch()
-            async with session.post(self._url, data=orjson.dumps(batch)) as answer:
-                body = await answer.read()
-            if answer.status != 200:
-                raise WrongAnswerError(f"POST /v1/status answered {answer.status}: {body[:200]!r}")
+            await self._post(session, batch)
             sent += len(batch)
-            self._outcomes.update(item["outcome"] for item in orjson.loads(body)["outcomes"])
+        if self._restore:
+            for batch in lane.restoring():
+                await self._post(session, batch)
+
+    async def _post(self, session: aiohttp.ClientSession, batch: list[dict[str, str]]) -> None:
+        async with session.post(self._url, data=orjson.dumps(batch)) as answer:
+            body = await answer.read()
+        if answer.status != 200:
+            raise WrongAnswerError(f"POST /v1/status answered {answer.status}: {body[:200]!r}")
+        self._outcomes.update(item["outcome"] for item in orjson.loads(body)["outcomes"])

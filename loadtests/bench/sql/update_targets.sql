@@ -3,7 +3,7 @@
 SELECT s.party, s.location_id, e.uid, e.status
 FROM station AS s
 JOIN evse AS e ON e.num = s.num AND e.slot = 0
-WHERE NOT e.gone AND e.status <> 7 AND NOT s.removed AND s.publish AND s.party LIKE '%*%'
+WHERE NOT e.gone AND e.status IN (1, 3, 5, 8) AND NOT s.removed AND s.publish AND s.party LIKE '%*%'
   AND s.num % greatest(1, (SELECT count(*) FROM station) / $1::bigint) = 0
   AND NOT EXISTS (
       SELECT FROM station AS o

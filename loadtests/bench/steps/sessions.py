@@ -29,6 +29,7 @@ FIRST_OFFER = 6_000  # sessions a second: more than is served here
 OVER = 1.4  # then so many times what was achieved
 CALM = 0.7  # of what was achieved
 WARM_UP_S = 2
+FIRST_WARM_UP_S = 5  # of a service that nobody asked for sessions yet
 LOCUST_S = 300.0
 UPDATES_PER_S = 2000
 MISSED = 1  # Locust's exit code when more was offered than achieved, which is the point here
@@ -143,7 +144,8 @@ def _locust(stage: Stage, side: Side, rate: float, seconds: int) -> dict[str, An
     argv = [
         *(sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "--only-summary"),
         *("--host", side.url, "--mix", side.mix, "--rate", f"{rate:.0f}", "--shape", "steady"),
-        *("--duration", str(seconds), "--warm-up", str(WARM_UP_S), "--connections", str(stage.scale.connections)),
+        *("--duration", str(seconds), "--warm-up", str(WARM_UP_S if side.told else FIRST_WARM_UP_S)),
+        *("--connections", str(stage.scale.connections)),
         *("--points", str(stage.scale.places), "--report", str(folder)),
     ]
     if side.mix.startswith("hello"):

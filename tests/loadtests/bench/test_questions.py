@@ -41,7 +41,7 @@ def test_a_path_says_where_and_what() -> None:
     assert nearby_paths([(1.5, -2.0)], "&available=1") == ["/v1/nearby?lat=1.500000&lon=-2.000000&limit=20&available=1"]
 
 
-def test_every_update_changes_its_evses_status() -> None:
+def test_every_update_changes_its_evses_status_and_all_can_be_undone() -> None:
     evses = [{"uid": str(k), "location_id": f"L{k}", "status": 1} for k in range(BATCH + 7)]
     lane = Lane(evses, seed=1)
     seen = {evse["uid"]: "AVAILABLE" for evse in evses}
@@ -50,3 +50,6 @@ def test_every_update_changes_its_evses_status() -> None:
             assert update["status"] in STATUSES.values()
             assert update["status"] != seen[update["evse_uid"]]
             seen[update["evse_uid"]] = update["status"]
+    for batch in lane.restoring():
+        seen |= {update["evse_uid"]: update["status"] for update in batch}
+    assert set(seen.values()) == {"AVAILABLE"}
