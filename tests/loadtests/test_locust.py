@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REQUESTS = 8
 SMALL = (
     *("--rate", "40", "--duration", "2", "--warm-up", "0.5", "--connections", "12", "--points", "200"),
-    *("--min-achieved", "0.9"),  # two seconds are short, and the tests' machine may be busy
+    *("--min-achieved", "0.5"),  # two seconds are short, and the tests' machine may be busy
 )
 MEDIAN_MS = (
     5.0  # a request to the fake takes less than one; a tile that takes 5 ms longer takes more, whatever else happens
@@ -159,7 +159,7 @@ async def test_several_load_generators_do_what_one_does(tmp_path: Path) -> None:
 async def test_locusts_own_client_sees_the_same(tmp_path: Path) -> None:
     async with serving(FakeApi()) as url:
         done = await run(
-            url, "--client", "fast", "--report", "", "--csv", str(tmp_path / "own"), "--min-achieved", "0.9"
+            url, "--client", "fast", "--report", "", "--csv", str(tmp_path / "own"), "--min-achieved", "0.5"
         )
     assert done.code == 0
     rows = told_by_locust(tmp_path / "own")
