@@ -10,9 +10,9 @@ import zstandard
 from numpy.typing import NDArray
 
 from geo.record import STATE, States, StationRecord
-from geo.station import Station, decode_doc, encode_doc
+from geo.station import Station, decode_doc, encode_doc, summary_members
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 # zstd finds the repeated parts of a small JSON document only if it has seen them: a document shrinks from 1450 to 190
 # bytes with this, and to 600 without. It is part of the format: a change needs a new RECORD_VERSION.
@@ -42,6 +42,16 @@ _DICTIONARY = zstandard.ZstdCompressionDict(_SAMPLE_DOCUMENT, dict_type=zstandar
 _COMPRESSOR = zstandard.ZstdCompressor(level=3, dict_data=_DICTIONARY, write_checksum=False, write_dict_id=False)
 _DECOMPRESSOR = zstandard.ZstdDecompressor(dict_data=_DICTIONARY)
 
+_END = b"\0"  # no JSON has this byte
+_IN_SUMMARY = ("name", "address", "city", "operator")  # left out of the rest; what has no default stands in both
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+_ID_DECODER = msgspec.json.Decoder(_Id)
+_VERSION = bytes((RECORD_VERSION,))
 _RECORD_ENCODER = msgspec.msgpack.Encoder()
 _RECORD_DECODER = msgspec.msgpack.Decoder(StationRecord)
 _LIST_DECODER = msgspec.msgpack.Decoder(list[bytes])
@@ -55,48 +65,45 @@ class CodecError(ValueError):
 
 
 def pack_doc(station: Station) -> bytes:
-    return _COMPRESSOR.compress(encode_doc(station))
+    """The summary's members as lists send them, in clear, then the rest of the document compressed. So a station that nobody
+    asked about before costs a list 0.1 µs instead of 15, for 80 bytes of memory."""
+    rest = msgspec.structs.replace(station, **dict.fromkeys(_IN_SUMMARY))
+    return summary_members(station) + _END + _COMPRESSOR.compress(encode_doc(rest))
 
 
 def unpack_doc(doc: bytes) -> Station:
     """Raises CodecError."""
+    summary = summary_of(doc)
     try:
-        return decode_doc(_DECOMPRESSOR.decompress(doc))
+        rest = _DECOMPRESSOR.decompress(doc[len(summary) + len(_END) :])
+        return decode_doc(b"{%b,%b" % (summary, rest[1:]))
     except (zstandard.ZstdError, msgspec.MsgspecError) as error:
         raise CodecError("not a packed document") from error
 
 
-class SummaryDoc(msgspec.Struct):
-    """The fields of a document that a list shows; decoding only these takes a quarter of the time."""
-
-    party: str
-    location_id: str
-    lat: float
-    lon: float
-    name: str | None = None
-    address: str | None = None
-    city: str | None = None
-    operator: str | None = None
+def summary_of(doc: bytes) -> bytes:
+    """`geo.station.summary_members` of a packed document. Raises CodecError."""
+    end = doc.find(_END)
+    if end < 0:
+        raise CodecError("not a packed document")
+    return doc[:end]
 
 
-_SUMMARY_DECODER = msgspec.json.Decoder(SummaryDoc)
-
-
-def unpack_summary(doc: bytes) -> SummaryDoc:
-    """Raises CodecError."""
+def id_of(doc: bytes) -> str:
+    """The public id of a packed document's station. Raises CodecError."""
     try:
-        return _SUMMARY_DECODER.decode(_DECOMPRESSOR.decompress(doc))
-    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+        return _ID_DECODER.decode(b"{%b}" % summary_of(doc)).id
+    except msgspec.MsgspecError as error:
         raise CodecError("not a packed document") from error
 
 
 def pack_record(record: StationRecord) -> bytes:
-    return bytes((RECORD_VERSION,)) + _RECORD_ENCODER.encode(record)
+    return _VERSION + _RECORD_ENCODER.encode(record)
 
 
 def unpack_record(data: bytes) -> StationRecord:
     """Raises CodecError."""
-    if data[:1] != b"\x01":
+    if data[:1] != _VERSION:
         raise CodecError("a station record of another version")
     try:
         return _RECORD_DECODER.decode(memoryview(data)[1:])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LAYOUT = 2
+LAYOUT = 3
 CELL_RES = 4
 """H3 resolution of the cells that hashes are named by. At 5 a million stations made 600,000 hashes of 3 stations each."""
 

@@ -222,6 +222,20 @@ def encode_doc(station: Station) -> bytes:
     return msgspec.json.encode(station)
 
 
+def summary_members(station: Station) -> bytes:
+    """The members of a list item that only a new record of the station changes: JSON without the braces around it."""
+    told = {
+        "id": station.id,
+        "name": station.name,
+        "address": station.address,
+        "city": station.city,
+        "operator": station.operator,
+        "lat": station.lat,
+        "lon": station.lon,
+    }
+    return msgspec.json.encode(told)[1:-1]
+
+
 _DECODER = msgspec.json.Decoder(Station)
 
 

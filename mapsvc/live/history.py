@@ -14,11 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.codec import CodecError, unpack_summary
+from cache.codec import CodecError, id_of
 from geo.areas import Area
 from geo.columns import Rows, runs
 from geo.point import Floats
-from geo.station import public_id
 from geo.world import World
 from mapsvc.live.cursor import Cursor, parse_cursor
 from mapsvc.live.tick import Departure
@@ -60,10 +59,9 @@ class _Gone(NamedTuple):
 def _name(doc: bytes) -> str | None:
     """The public id; None for foreign bytes, which nobody was ever shown."""
     try:
-        summary = unpack_summary(doc)
+        return id_of(doc)
     except CodecError:
         return None
-    return public_id(summary.party, summary.location_id)
 
 
 class History:
