@@ -69,11 +69,9 @@ class Aggregates:
         """The cells with stations that a tile shows, rising."""
         return self._in_tile(check_tile(z, x, y, MAX_AGGREGATE_ZOOM))[0].cells
 
-    def base_cells(self, z: int, x: int, y: int) -> Cells:
-        """The cells of BASE_RES whose stations a tile sums up: where to look for those that pass a filter."""
-        cells = self.tile_cells(z, x, y)
-        rows = self._levels[BASE_RES].rows_below(cells, RES_OF_ZOOM[z])
-        return rows.take(rows.counts[COUNT] > 0).cells
+    def stations_in(self, z: int, x: int, y: int) -> int:
+        """How many stations a tile sums up."""
+        return int(self._in_tile(check_tile(z, x, y, MAX_AGGREGATE_ZOOM))[0].counts[COUNT].sum())
 
     def render(self, z: int, x: int, y: int) -> bytes:
         """The tile, b"" if no cell has its centre there. Raises ValueError beyond MAX_AGGREGATE_ZOOM."""

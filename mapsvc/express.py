@@ -109,7 +109,12 @@ class Express:
     def _tile(self, z: str, x: str, y: str, query: str) -> Target:
         tile, wanted = tile_at(z, x, y), parse_tile_filter(query)
         caching, find = caching_of(tile), self._reader.find_tile
-        return lambda headers: answer_published(headers, find(tile, wanted), caching, MVT)
+
+        def answer(headers: Headers) -> Answer | None:
+            found = find(tile, wanted)
+            return None if found is None else answer_published(headers, found, caching, MVT)
+
+        return answer
 
     def _station(self, key: str) -> Target:
         return lambda headers: _short(headers, self._reader.find_station(key, PLAIN))

@@ -91,9 +91,10 @@ class Reader:
             raise NotFound("There is no such station.")
         return Reply(shaped_station(self._bodies.station(row), shape), _media_type(shape), REVALIDATE, etag=True)
 
-    def find_tile(self, tile: Tile, wanted: Filter) -> Published:
+    def find_tile(self, tile: Tile, wanted: Filter) -> Published | None:
+        """None: it takes so long that others must have their turns meanwhile."""
         self._current()
-        return self._tiles.get(tile, wanted, self._now_ms())
+        return self._tiles.find(tile, wanted, self._now_ms())
 
     def describe_tiles(self, query: str) -> Reply:
         """`query`: the filter as it was asked for. Raises Problem."""
@@ -137,7 +138,8 @@ class Reader:
         path = request.match_info
         tile = tile_at(path["z"], path["x"], path["y"])
         wanted = parse_tile_filter(request.rel_url.raw_query_string)
-        return of_published(request, self.find_tile(tile, wanted), caching_of(tile), MVT)
+        found = self.find_tile(tile, wanted) or await self._tiles.get_in_turns(tile, wanted, self._now_ms)
+        return of_published(request, found, caching_of(tile), MVT)
 
     # -- parts --------------------------------------------------------------------------------------------------------
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from geo.aggregates import Aggregates
+from geo.cell_order import CellOrder
 from geo.cell_rows import Members
 from geo.columns import Rows
 from geo.filters import Filter
-from geo.select import could_match
 from geo.spatial import rows_of
 from geo.tilemath import Tile
 from geo.world import World
@@ -24,6 +24,8 @@ from geo.world import World
 MAX_SUMS = 4  # some 30 MB each over a million stations
 CANDIDATES = 64  # filters asked for once
 SLICE = 400  # cells brought up in one go: 5 ms where they are new
+SLICE_ROWS = 700  # stations of new cells, likewise
+PIECES_AT_ONCE = 2  # of SLICE_ROWS, that a request may take in: 10 ms
 AT_ONCE = 2_000  # cells that a request may bring up: 10 ms
 FORGOTTEN_MS = 60_000  # a filter that nobody asks for any more
 
@@ -32,15 +34,17 @@ MembersOf = Callable[[Rows, Filter], Members]
 
 
 class _Sums:
-    def __init__(self, dirty: set[int], now_ms: int) -> None:
+    def __init__(self, pieces: list[Rows], now_ms: int) -> None:
         self.aggregates = Aggregates()
-        self.dirty = dirty
+        self.pieces = pieces  # of the world's stations, by whole cells, that are not in yet
+        self.dirty: set[int] = set()  # cells of which something changed since
         self.asked_ms = now_ms
 
 
 class TileSums:
-    def __init__(self, world: World, members_of: MembersOf) -> None:
+    def __init__(self, world: World, order: CellOrder, members_of: MembersOf) -> None:
         self._world = world
+        self._order = order
         self._members_of = members_of
         self._sums: dict[Filter, _Sums] = {}
         self._once: OrderedDict[Filter, None] = OrderedDict()
@@ -57,8 +61,10 @@ class TileSums:
             self._note(wanted, now_ms)
             return None
         sums.asked_ms = now_ms
-        if len(sums.dirty) > AT_ONCE:
+        if len(sums.pieces) > PIECES_AT_ONCE or len(sums.dirty) > AT_ONCE:
             return None
+        while sums.pieces:
+            self._take_in(wanted, sums)
         self._bring_up(wanted, sums, len(sums.dirty))
         return sums.aggregates.render(*tile)
 
@@ -67,6 +73,9 @@ class TileSums:
         for wanted, sums in list(self._sums.items()):
             if now_ms - sums.asked_ms > FORGOTTEN_MS:
                 del self._sums[wanted]
+            elif sums.pieces:
+                self._take_in(wanted, sums)
+                return
             elif len(sums.dirty) > SLICE:
                 self._bring_up(wanted, sums, SLICE)
                 return
@@ -78,9 +87,14 @@ class TileSums:
                 self._once.popitem(last=False)
         elif len(self._sums) < MAX_SUMS:
             del self._once[wanted]
-            rows = self._world.shown_rows()
-            rows = rows[could_match(self._world, rows, wanted)]
-            self._sums[wanted] = _Sums(set(self._world.fine_cells[rows].tolist()), now_ms)
+            self._sums[wanted] = _Sums(self._order.whole_cells(SLICE_ROWS), now_ms)
+
+    def _take_in(self, wanted: Filter, sums: _Sums) -> None:
+        """The next piece. Where a station came, went or moved since the pieces were cut the sums may be wrong: such cells are
+        dirty, and come again before anything is shown."""
+        rows = sums.pieces.pop()
+        members = self._members_of(rows[self._world.stations.shown[rows]], wanted)
+        sums.aggregates.update(np.unique(members.cells), members)
 
     def _bring_up(self, wanted: Filter, sums: _Sums, most: int) -> None:
         if not sums.dirty:

@@ -2,7 +2,8 @@
 
 Unfiltered station tiles (z 11 to 14) are kept with the offsets of their status bytes; a status change patches them.
 Unfiltered aggregate tiles (z 0 to 10) follow the aggregates, which are brought up to date when somebody asks.
-Filtered tiles are rendered on demand into a bounded LRU. A tile is republished at most every 100 ms, an aggregate tile
+Filtered tiles are rendered on demand into a bounded LRU; those that sum up much of the world take turns with other requests.
+A tile is republished at most every 100 ms, an aggregate tile
 at most once a second: a viewer sees no difference, and a busy city costs no more than a quiet one.
 Invariant: patched bytes equal freshly rendered bytes (R5). The ETag is a hash of the very bytes sent, so it is the same on
 every worker and changes exactly when they do.
@@ -10,8 +11,10 @@ every worker and changes exactly when they do.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +22,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from geo.aggregates import BASE_RES, MAX_AGGREGATE_ZOOM, RES_OF_ZOOM, Aggregates, render_rows
-from geo.cell_rows import Members, aggregate_rows
+from geo.cell_order import CellOrder
+from geo.cell_rows import CellRows, Members, aggregate_rows, combine, empty_rows, joined
 from geo.columns import Rows
 from geo.filters import Filter
 from geo.h3bits import parent_cells
@@ -30,6 +34,7 @@ from geo.spatial import BUCKET_ZOOM, FINE_RES, cells_of
 from geo.station import Availability
 from geo.tilemath import Tile, pixels, tile_keys
 from geo.world import World
+from mapsvc.problems import Unavailable
 from mapsvc.tile_sums import TileSums
 
 MAX_ZOOM = 14  # a grid unit is 0.6 m there; clients overzoom beyond
@@ -38,6 +43,8 @@ STATION_EVERY_MS, AGGREGATE_EVERY_MS = 100, 1000
 LOOKED_AT_MS = 10_000  # whoever looks at a tile of changing stations asks for it again within that time
 CACHE_BYTES = 64 << 20  # prepared tiles of one worker
 GZIP_FROM_BYTES = 200  # smaller bodies do not shrink
+SUMMED_ROWS = 20_000  # stations summed up through a filter in one go: 2 ms
+MAX_WAITING = 32  # requests for such tiles
 
 assert FINE_RES == BASE_RES and BUCKET_ZOOM == MIN_STATION_ZOOM
 
@@ -95,7 +102,10 @@ class Tiles:
         self._dirty_cells: set[int] = set()
         self._new_cells: set[int] = set()  # those where stations came or went: the aggregates may not know them yet
         self._aggregated_ms = 0
-        self._sums = TileSums(world, self._matching)
+        self._order = CellOrder(world)
+        self._sums = TileSums(world, self._order, self._matching)
+        self._turn = asyncio.Lock()  # who sums up much of the world
+        self._waiting = 0
         self._version = 0  # counts changes of the world
         self._cells_version = 0  # counts updates of the aggregates
         world.observe(self)
@@ -124,6 +134,42 @@ class Tiles:
     def get(self, tile: Tile, wanted: Filter, now_ms: int, *, at_once: bool = False) -> Published:
         """The tile now. Tile numbers are valid and z is at most MAX_ZOOM. `at_once`: even if it was published a moment
         ago."""
+        found = self._find(tile, wanted, now_ms, at_once)
+        if found is not None:
+            return found
+        parts = [self._sum(tile, wanted, rows) for rows in self._to_sum(tile)]
+        return self._keep(tile, wanted, self._summed(tile, parts, now_ms))
+
+    def find(self, tile: Tile, wanted: Filter, now_ms: int) -> Published | None:
+        """The same; None if it would hold up others, see `get_in_turns`."""
+        found = self._find(tile, wanted, now_ms, False)
+        if found is None and self._aggregates.stations_in(*tile) <= SUMMED_ROWS:
+            return self.get(tile, wanted, now_ms)
+        return found
+
+    async def get_in_turns(self, tile: Tile, wanted: Filter, now_ms: Callable[[], int]) -> Published:
+        """The same as `get`, with turns for others. One such tile is made at a time. Raises Unavailable."""
+        if self._waiting >= MAX_WAITING:
+            raise Unavailable("Too many such tiles are being made.")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                found = self.find(tile, wanted, now_ms())
+                if found is not None:
+                    return found
+                began_ms, version = now_ms(), self._version
+                parts = []
+                for rows in self._to_sum(tile):
+                    await asyncio.sleep(0)
+                    parts.append(self._sum(tile, wanted, rows))
+                kept = self._summed(tile, parts, began_ms)
+                kept.version = version
+                return self._keep(tile, wanted, kept)
+        finally:
+            self._waiting -= 1
+
+    def _find(self, tile: Tile, wanted: Filter, now_ms: int, at_once: bool) -> Published | None:
+        """What is kept, brought up to date, or rendered; None for what has to be summed up through a filter."""
         every_ms = STATION_EVERY_MS if tile.z >= MIN_STATION_ZOOM else AGGREGATE_EVERY_MS
         key = (tile.key, wanted) if wanted else tile.key
         kept = self._kept.get(key)
@@ -138,12 +184,22 @@ class Tiles:
                 return kept.published
             if self._is_current(tile, wanted, kept, now_ms):
                 return kept.published
-            self._bytes -= kept.nbytes
         if kept is not None and kept.dirty and not kept.stale:
+            self._bytes -= kept.nbytes
             self._patch(kept, now_ms)
-        else:
-            kept = self._render(tile, wanted, now_ms)
-        kept.asked_ms = asked_ms
+            self._bytes += kept.nbytes
+            return kept.published
+        rendered = self._render(tile, wanted, now_ms)
+        if rendered is None:
+            return None
+        rendered.asked_ms = asked_ms
+        return self._keep(tile, wanted, rendered)
+
+    def _keep(self, tile: Tile, wanted: Filter, kept: _Kept) -> Published:
+        key = (tile.key, wanted) if wanted else tile.key
+        old = self._kept.pop(key, None)
+        if old is not None:
+            self._bytes -= old.nbytes
         self._kept[key] = kept
         self._bytes += kept.nbytes
         while self._bytes > CACHE_BYTES and len(self._kept) > 1:
@@ -195,13 +251,14 @@ class Tiles:
 
     # -- rendering ----------------------------------------------------------------------------------------------------
 
-    def _render(self, tile: Tile, wanted: Filter, now_ms: int) -> _Kept:
+    def _render(self, tile: Tile, wanted: Filter, now_ms: int) -> _Kept | None:
         if tile.z < MIN_STATION_ZOOM:
             self._bring_aggregates_up(now_ms)
             if wanted:
                 summed = self._sums.render(tile, wanted, now_ms)
-                body = self._render_filtered_aggregates(tile, wanted) if summed is None else summed
-                kept = _Kept(publish(body), now_ms)
+                if summed is None:
+                    return None
+                kept = _Kept(publish(summed), now_ms)
                 kept.version = self._version
             else:
                 kept = _Kept(publish(self._aggregates.render(*tile)), self._aggregated_ms)
@@ -276,17 +333,29 @@ class Tiles:
             s.max_kw[rows] if kw is None else kw,
         )
 
-    def _render_filtered_aggregates(self, tile: Tile, wanted: Filter) -> bytes:
-        buckets = self._world.spatial.fine
-        cells = self._aggregates.base_cells(*tile)
+    def _to_sum(self, tile: Tile) -> list[Rows]:
+        """The stations of an aggregate tile, by rising cell, in pieces of SUMMED_ROWS."""
+        res = RES_OF_ZOOM[tile.z]
+        cells = self._aggregates.tile_cells(*tile)
         if self._new_cells:
             new = np.fromiter(self._new_cells, np.uint64, len(self._new_cells))
-            cells = np.concatenate((cells, new[~np.isin(new, cells)]))
-        found = [bucket for cell in cells.tolist() if (bucket := buckets.get(cell)) is not None]
-        rows = np.frombuffer(b"".join(found), np.int32)
-        members = self._matching(rows, wanted)
-        at_res = members._replace(cells=parent_cells(members.cells, RES_OF_ZOOM[tile.z]))
-        return render_rows(*tile, aggregate_rows(at_res))
+            cells = np.concatenate((cells, parent_cells(new, res)))
+        rows = self._order.below(cells, res)
+        return [rows[start : start + SUMMED_ROWS] for start in range(0, len(rows), SUMMED_ROWS)]
+
+    def _sum(self, tile: Tile, wanted: Filter, rows: Rows) -> CellRows:
+        """These stations summed up through the filter."""
+        members = self._matching(rows[self._world.stations.shown[rows]], wanted)
+        return aggregate_rows(members._replace(cells=parent_cells(members.cells, RES_OF_ZOOM[tile.z])))
+
+    def _summed(self, tile: Tile, parts: Iterable[CellRows], now_ms: int) -> _Kept:
+        """The tile made of these sums."""
+        rows = empty_rows(np.zeros(0, np.uint64))
+        for part in parts:
+            rows = joined(rows, part)
+        kept = _Kept(publish(render_rows(*tile, combine(rows))), now_ms)
+        kept.version = self._version
+        return kept
 
     def _matching(self, rows: Rows, wanted: Filter) -> Members:
         """Those of these stations that match, with cells of BASE_RES."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from typing import Any
 
@@ -18,6 +19,7 @@ from geo.record import States, StationRecord, tombstone
 from geo.station import Status
 from geo.tilemath import Tile
 from geo.world import World
+from mapsvc.problems import Unavailable
 from mapsvc.tile_sums import FORGOTTEN_MS
 from mapsvc.tiles import AGGREGATE_EVERY_MS, MIN_STATION_ZOOM, STATION_EVERY_MS, Published, Tiles
 from tests.geo.history import History, at_once, in_order, torn_snapshot_and_replay
@@ -146,7 +148,10 @@ class PatchedInSlices(PatchedIsFresh):
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapsvc.tile_sums, "SLICE", 1)
+    monkeypatch.setattr(mapsvc.tile_sums, "SLICE_ROWS", 2)
+    monkeypatch.setattr(mapsvc.tile_sums, "PIECES_AT_ONCE", 0)
     monkeypatch.setattr(mapsvc.tile_sums, "AT_ONCE", 2)
+    monkeypatch.setattr(mapsvc.tiles, "SUMMED_ROWS", 3)
 
 
 TestPatchedInSlices = pytest.mark.usefixtures("without_pauses", "small_slices")(PatchedInSlices.TestCase)
@@ -255,6 +260,49 @@ def test_a_station_in_a_new_cell_comes_to_filtered_tiles_within_a_second(z: int)
     assert counts(tiles, tile, FREE, START_MS + 1500) == {"free": 1 if z == 10 else 2, "unknown": 0}
 
 
+@pytest.mark.usefixtures("small_slices")
+async def test_a_tile_that_sums_up_much_of_the_world_gives_others_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapsvc.tiles, "MAX_WAITING", 3)
+    world = World()
+    tiles = Tiles(world)
+    for num in range(1, 11):
+        world.put(*free_at(num, PARIS if num % 2 else LYON, num, START_MS), START_MS)
+    tiles.warm(START_MS)
+    assert tiles.find(WORLD, FREE, START_MS) is None
+    turns = 0
+
+    async def another() -> None:
+        nonlocal turns
+        for turns in range(1, 100):  # noqa: B007 (counted)
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(another())
+    asking = [asyncio.create_task(tiles.get_in_turns(WORLD, FREE, lambda: START_MS)) for _ in range(4)]
+    with pytest.raises(Unavailable):
+        await asking.pop()
+    told = {published.body for published in [await one for one in asking]}
+    assert turns >= 4  # of ten stations, three at a time
+    assert told == {Tiles(world).get(WORLD, FREE, START_MS).body}
+    assert tiles.find(WORLD, FREE, START_MS) is not None
+    beside.cancel()
+
+
+async def test_a_station_that_goes_while_a_tile_is_summed_up_is_not_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapsvc.tiles, "SUMMED_ROWS", 1)
+    world = World()
+    tiles = Tiles(world)
+    for num in range(1, 4):
+        world.put(*free_at(num, PARIS, num, START_MS), START_MS)
+    tiles.warm(START_MS)
+    asking = asyncio.create_task(tiles.get_in_turns(WORLD, FREE, lambda: START_MS))
+    await asyncio.sleep(0)
+    world.put([tombstone(num, 9) for num in range(1, 4)], packed([]), START_MS)
+    assert (await asking).body == b""
+    world.put(*free_at(4, LYON, 10, START_MS), START_MS)
+    later = tiles.get(WORLD, FREE, START_MS + AGGREGATE_EVERY_MS)
+    assert len(decoded(later.body, "aggregates")) == 1
+
+
 def test_a_filter_that_is_asked_for_again_has_sums_until_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     tiles = Tiles(world)
@@ -269,7 +317,7 @@ def test_a_filter_that_is_asked_for_again_has_sums_until_it_is_forgotten(monkeyp
         raise AssertionError("summed from the stations")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Tiles, "_render_filtered_aggregates", no_more)
+        patched.setattr(Tiles, "_to_sum", no_more)
         world.put([tombstone(1, now_ms)], packed([]), now_ms)
         now_ms += 2000
         assert counts(tiles, WORLD, FREE, now_ms) == {"free": 1, "unknown": 0}
