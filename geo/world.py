@@ -68,7 +68,7 @@ class World:
         self.spatial = SpatialIndex()
         self.docs: list[bytes] = []
         self.keys: list[str] = []
-        self.nearby = NearbyIndex(self.stations, self.spatial, self.keys.__getitem__)
+        self.nearby = NearbyIndex(self.stations, self.keys.__getitem__)
         self.fine_cells: NDArray[np.uint64] = np.zeros(1024, np.uint64)
         self.operators: list[str] = []
         self.station_count = 0
@@ -295,6 +295,7 @@ class World:
         for row in gone:
             at = LatLon(float(s.lat[row]), float(s.lon[row]))
             self.spatial.remove(row, at)
+            self.nearby.remove(row, at)
             first, slots, num = int(s.first[row]), int(s.slots[row]), int(s.num[row])
             part = slice(first, first + slots)
             kept[num] = np.stack(
@@ -346,6 +347,7 @@ class World:
         cells = cells_of(lat, lon, FINE_RES)
         self.fine_cells[rows] = cells
         self.spatial.add(rows, lat, lon, cells)
+        self.nearby.add(rows, lat, lon)
         self._settle(evses, now_ms)
         self._recount(rows, tell=False)
         self._tell_reshaped(rows, lat, lon)
@@ -437,7 +439,6 @@ class World:
                 observer.changed(rows)
 
     def _tell_reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
-        self.nearby.invalidate(rows, unit_vectors(lat, lon))
         for observer in self._observers:
             observer.reshaped(rows, lat, lon)
 

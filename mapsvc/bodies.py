@@ -283,12 +283,13 @@ def _kw(kw: float) -> bytes:
     return b"null" if kw <= 0 else b"%g" % round(kw, 1)
 
 
+_SECONDS = tuple(b":%02d" % second for second in range(60))
 _MILLIS = (b'Z"', *(b'.%03dZ"' % ms for ms in range(1, 1000)))
 
 
 @lru_cache(maxsize=65536)
-def _quoted_s(seconds: int) -> bytes:
-    return f'"{_instant_s(seconds)}'.encode()
+def _minute(minutes: int) -> bytes:
+    return f'"{_instant_s(60 * minutes)[:-3]}'.encode()
 
 
 def _quoted(ms: int) -> bytes:
@@ -296,4 +297,5 @@ def _quoted(ms: int) -> bytes:
     if ms <= 0:
         return b"null"
     seconds, rest = divmod(ms, 1000)
-    return _quoted_s(seconds) + _MILLIS[rest]
+    minutes, second = divmod(seconds, 60)
+    return _minute(minutes) + _SECONDS[second] + _MILLIS[rest]

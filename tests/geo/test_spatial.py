@@ -1,4 +1,4 @@
-"""Buckets by place, and shortlists of cells that never miss: everywhere, pentagons, face edges and poles included."""
+"""Buckets by place: everywhere, pentagons, face edges and poles included."""
 
 from __future__ import annotations
 
@@ -12,14 +12,10 @@ from geo.point import LatLon
 from geo.spatial import (
     _EDGE_M,
     _MAX_REACH,
-    _MIN_SPACING,
     BUCKET_ZOOM,
-    COARSE_RES,
     FINE_RES,
     SpatialIndex,
     cells_of,
-    cells_within,
-    reach_m,
 )  # fmt: skip
 from tests.geo.model_world import R_M, haversine_m, mercator
 from tests.geo.worlds import TORTURE
@@ -51,32 +47,9 @@ def somewhere(random: Random) -> tuple[float, float]:
     return destination(lat, lon, random.uniform(0, 6.3), random.expovariate(1 / 20_000))
 
 
-@pytest.mark.parametrize(("res", "reach"), [(FINE_RES, 6_000), (COARSE_RES, 60_000), (COARSE_RES, 226_000)])
-def test_cells_within_never_miss_a_point(res: int, reach: int) -> None:
-    random = Random(res * reach)
-    for _ in range(120 * MANY):
-        centre = LatLon(*somewhere(random))
-        distance_m = reach * random.random() ** 2
-        cells = set(cells_within(centre, distance_m, res))
-        for _ in range(40):
-            away_m = distance_m * (1 - 1e-9) * random.choice((1.0, 1.0, random.random()))
-            lat, lon = destination(*centre, random.uniform(0, 6.3), away_m)
-            assert h3.latlng_to_cell(lat, lon, res) in cells, (centre, distance_m, lat, lon)
-
-
-def test_cells_within_name_few_too_many() -> None:
-    """Conservative, not careless: a few rings whole, beyond them only what lies within the distance and a cell's reach."""
-    random = Random(1)
-    for _ in range(50):
-        centre, distance_m = LatLon(*somewhere(random)), random.uniform(6_000, 30_000)
-        assert len(cells_within(centre, distance_m / 6, FINE_RES)) <= 127
-        for cell in cells_within(centre, distance_m, FINE_RES):
-            assert haversine_m(*centre, *h3.cell_to_latlng(cell)) <= distance_m + reach_m(FINE_RES) + 1e-6
-
-
 @pytest.mark.parametrize("res", range(4, 11))
 def test_the_bounds_of_distortion_hold(res: int) -> None:
-    """No cell reaches further than _MAX_REACH edges, no neighbours' centres are closer than _MIN_SPACING edges.
+    """No cell reaches further than _MAX_REACH edges.
 
     The extremes are next to the pentagons and where the icosahedron's faces meet: all pentagons' surroundings are looked
     at, and a sample of the rest."""
@@ -86,9 +59,6 @@ def test_the_bounds_of_distortion_hold(res: int) -> None:
     for cell in cells:
         centre = h3.cell_to_latlng(cell)
         assert max(haversine_m(*centre, *corner) for corner in h3.cell_to_boundary(cell)) <= _MAX_REACH * _EDGE_M[res]
-        neighbours = [n for n in h3.grid_disk(cell, 1) if n != cell]
-        nearest_m = min(haversine_m(*centre, *h3.cell_to_latlng(n)) for n in neighbours)
-        assert nearest_m >= _MIN_SPACING * _EDGE_M[res]
 
 
 @pytest.mark.parametrize("seed", range(20 * MANY))
@@ -105,19 +75,14 @@ def test_buckets_hold_exactly_what_was_added_and_not_removed(seed: int) -> None:
         there[row] = random.choice(list(there.values())) if twin else somewhere(random)
         lat, lon = (np.array([x]) for x in there[row])
         index.add(np.array([row], np.int32), lat, lon, cells_of(lat, lon, FINE_RES))
-    for buckets, res in ((index.fine, FINE_RES), (index.coarse, COARSE_RES)):
-        expected: dict[int, set[int]] = {}
-        for row, at in there.items():
-            expected.setdefault(h3.latlng_to_cell(*at, res), set()).add(row)
-        assert {key: set(bucket) for key, bucket in buckets.items()} == expected
-        assert sum(map(len, buckets.values())) == len(there)
-    for _ in range(20):
-        centre, distance_m = LatLon(*somewhere(random)), random.choice((100.0, 5_999.0, 6_001.0, 150_000.0))
-        near = {row for row, at in there.items() if haversine_m(*centre, *at) <= distance_m}
-        assert near <= set(index.within(centre, distance_m).tolist())
+    expected: dict[int, set[int]] = {}
+    for row, at in there.items():
+        expected.setdefault(h3.latlng_to_cell(*at, FINE_RES), set()).add(row)
+    assert {key: set(bucket) for key, bucket in index.fine.items()} == expected
+    assert sum(map(len, index.fine.values())) == len(there)
     for row, at in there.items():
         index.remove(row, LatLon(*at))
-    assert (index.fine, index.coarse, index.tiles) == ({}, {}, {})
+    assert (index.fine, index.tiles) == ({}, {})
 
 
 def test_a_block_of_tiles_gives_its_stations() -> None:
@@ -135,5 +100,4 @@ def test_a_block_of_tiles_gives_its_stations() -> None:
 
 
 def test_nothing_is_nowhere() -> None:
-    index = SpatialIndex()
-    assert len(index.within(LatLon(0.0, 0.0), 100_000.0)) == len(index.in_tiles(0, 0, 3, 3)) == 0
+    assert len(SpatialIndex().in_tiles(0, 0, 3, 3)) == 0

@@ -110,7 +110,8 @@ class Holds(WorldMachine):
         for shard in range(16):
             self.world.keep_only(shard, set(), 1 << 60)
         spatial = self.world.spatial
-        assert (self.world.station_count, spatial.fine, spatial.coarse, spatial.tiles) == (0, {}, {}, {})
+        assert (self.world.station_count, spatial.fine, spatial.tiles) == (0, {}, {})
+        assert len(self.world.nearby.nearest(LatLon(*ASKED_ALL_THE_TIME[0]), 200_000.0, 1000).rows) == 0
         assert not self.world.evses.live.any()
 
 
