@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.columns import StationTable
-from geo.point import EARTH_RADIUS_M, LatLon, chord2_of_metres, unit_vector
+from geo.point import EARTH_RADIUS_M, LatLon
 from geo.strips import Strips
 
 MAX_RADIUS_M = 200_000.0
@@ -87,7 +87,6 @@ class NearbyIndex:
         """The `limit` nearest stations of the subset within `radius_m` (≤ MAX_RADIUS_M) for which `choose(rows)` holds; ties
         by id. `choose` is asked about candidates, nearest first, once a look; `spare`: how many candidates for each hit it
         may be worth to begin with."""
-        here = unit_vector(at)
         book = None if subset is None else self._book(subset)
         unlisted = book if book is not None and book.listed is None else None
         strips = book.listed if book is not None and book.listed is not None else self._all
@@ -95,20 +94,16 @@ class NearbyIndex:
         length_m = FIRST_LOOK * strips.reach_m(at, enough if unlisted is None else enough / unlisted.share)
         while True:
             length_m = min(radius_m, length_m)
-            rows = strips.around(at, length_m)
+            rows, chord2 = strips.near(at, length_m, self._stations.xyz)
             if unlisted is not None:
-                rows = self._judge(unlisted, rows)
-            away = self._stations.xyz.take(rows, 0) - here
-            chord2 = np.vecdot(away, away)
-            bound = chord2_of_metres(length_m)
-            near = np.flatnonzero(chord2 <= bound)
-            chord2 = chord2[near]
+                belong = self._judge(unlisted, rows)
+                rows, chord2 = rows[belong], chord2[belong]
             order = chord2.argsort()
-            hits = self._hits(rows[near[order]], chord2[order], limit, choose)
+            hits = self._hits(rows[order], chord2[order], limit, choose)
             if length_m >= radius_m or len(hits.rows) == limit:
                 return hits
             least, most = FURTHER
-            length_m *= min(most, max(least, sqrt(1.5 * enough / (len(near) + 1))))
+            length_m *= min(most, max(least, sqrt(1.5 * enough / (len(rows) + 1))))
 
     def _hits(self, rows: Rows, chord2: Floats, limit: int, choose: Choose | None) -> Hits:
         """Of all candidates as near as the last of them, in ascending order."""
@@ -142,18 +137,18 @@ class NearbyIndex:
         self._books.move_to_end(subset.key)
         return book
 
-    def _judge(self, book: _Book, rows: Rows) -> Rows:
-        """Those of the rows that belong to the subset. Listing all that do costs no more than has been spent on it."""
-        found = rows[book.subset.belongs(rows)]
+    def _judge(self, book: _Book, rows: Rows) -> NDArray[np.bool_]:
+        """Which of the rows belong to the subset. Listing all that do costs no more than has been spent on it."""
+        belong = book.subset.belongs(rows)
         book.judged += len(rows)
         if len(rows):
-            book.share = max(1e-4, (len(found) + 1) / (len(rows) + 1))
+            book.share = max(1e-4, (int(np.count_nonzero(belong)) + 1) / (len(rows) + 1))
         if book.judged > len(self._all) and book.listed is None:
             book.judged = 0
             listed = self._all.those(book.subset.belongs)
             if len(listed) + sum(len(other.listed) for other in self._books.values() if other.listed) <= MAX_LISTED:
                 book.listed = listed
-        return found
+        return belong
 
     # -- coming and going ---------------------------------------------------------------------------------------------
 

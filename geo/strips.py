@@ -1,30 +1,32 @@
 """Where stations stand, for looking around a point: strips of latitude, and in each the stations from west to east.
 
 All is one sorted array of keys: strip times TURN, plus the longitude. A circle lies in a few strips, and in each of them
-between two longitudes, so that looking for what is in it is one binary search for all of these bounds and a few stretches of
-the array, hardly longer than what is wanted. Nothing is remembered of places, so the first question about one costs what the
-hundredth does.
+between two longitudes, so that what is in it stands in a few stretches of the array, hardly longer than what is wanted.
+Nothing is remembered of places, so the first question about one costs what the hundredth does.
 
 Data      two parts, each sorted: a large one, and a small one that takes in what comes. When the small one outgrows a fraction
           of the large one they are merged, so that adding costs in proportion to what is added.
 Invariant each station that was added and not removed stands in exactly one place; who was removed leaves a hole.
+
+The loops are compiled (docs/decisions/0015): a look takes 2 µs, where numpy's calls took 25 for the same few numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import asin, cos, degrees, floor, pi, radians, sin, sqrt
+from math import asin, cos, floor, pi, radians, sin, sqrt
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from geo.columns import Rows
-from geo.point import EARTH_RADIUS_M, Floats, LatLon
+from geo.point import EARTH_RADIUS_M, Floats, LatLon, chord2_of_metres, unit_vector
 
 STRIPS_PER_DEG = 64  # 1.7 km: a town's centre is in one, the default radius in 13
 TURN = 512.0  # more than all longitudes; keys are exact to 10^-9 degrees
-SLACK_DEG = 1e-6  # 0.1 m, for rounding: metres decide afterwards
+SLACK_DEG = 1e-6  # 0.1 m, for rounding: metres decide
 NEIGHBOURS = 6  # on either side, that tell how dense stations are …
 TELLING = 5  # … if so many are in the same strip; …
 WIDE_M = 30_000.0  # … otherwise those in this distance
@@ -46,7 +48,7 @@ class Strips:
     def __init__(self) -> None:
         self._large, self._small = _NOTHING, _NOTHING
         self._coming: list[_Part] = []
-        self._holes = 0
+        self._rows, self._chord2 = np.empty(4096, np.int32), np.empty(4096)  # of the look that is being taken
 
     def __len__(self) -> int:
         """Stations and holes."""
@@ -58,14 +60,13 @@ class Strips:
     def remove(self, row: int, at: LatLon) -> None:
         """Raises KeyError for one that is not there."""
         self._settle()
-        key = _strip(at.lat) * TURN + (at.lon + 180.0)
+        key = floor((at.lat + 90.0) * STRIPS_PER_DEG) * TURN + (at.lon + 180.0)
         for part in (self._small, self._large):
             for place in range(int(part.keys.searchsorted(key)), len(part.keys)):
                 if part.keys[place] != key:
                     break
                 if part.rows[place] == row:
                     part.rows[place] = HOLE
-                    self._holes += 1
                     return
         raise KeyError(row)
 
@@ -80,32 +81,26 @@ class Strips:
                 found._coming.append(_Part(part.keys[some], part.rows[some]))
         return found
 
-    def around(self, at: LatLon, length_m: float) -> Rows:
-        """Every station within `length_m`, and some further away."""
+    def near(self, at: LatLon, length_m: float, xyz: Floats) -> tuple[Rows, Floats]:
+        """Every station within `length_m` and its squared chord to the point, in no particular order; `xyz` (rows, 3): their
+        unit vectors."""
         self._settle()
-        bounds = _bounds(at, length_m)
-        rows = [row for part in (self._large, self._small) if len(part.rows) for row in _between(part, bounds)]
-        if not rows:
-            return _NOTHING.rows
-        found = rows[0] if len(rows) == 1 else np.concatenate(rows)
-        return found[found != HOLE] if self._holes else found
+        here, bound = unit_vector(at), chord2_of_metres(length_m)
+        while True:
+            count = 0
+            for part in (self._large, self._small):
+                if len(part.rows):
+                    count = _look(*part, xyz, at.lat, at.lon, length_m, here, bound, self._rows, self._chord2, count)
+            if count <= len(self._rows):
+                return self._rows[:count].copy(), self._chord2[:count].copy()
+            self._rows, self._chord2 = np.empty(2 * count, np.int32), np.empty(2 * count)
 
     def reach_m(self, at: LatLon, count: float) -> float:
         """About how far it is to the `count`-th station, by the density of those to the west and east."""
         self._settle()
         keys = self._large.keys if len(self._large.keys) >= len(self._small.keys) else self._small.keys
-        if len(keys) == 0:
-            return 2 * EARTH_RADIUS_M
-        start = _strip(at.lat) * TURN
-        place = int(keys.searchsorted(start + (at.lon + 180.0)))
-        near = [
-            key for key in keys[max(0, place - NEIGHBOURS) : place + NEIGHBOURS].tolist() if 0 <= key - start <= 360
-        ]
-        if len(near) >= TELLING:
-            span_deg = max(LEAST_SPAN_DEG, near[-1] - near[0])
-            area_m2 = span_deg * max(0.01, cos(radians(at.lat))) * _DEG_M * _DEG_M / STRIPS_PER_DEG
-            return sqrt(count * area_m2 / (pi * (len(near) - 1)))
-        return sqrt(count * 4 * WIDE_M**2 / (pi * max(1, len(self.around(at, WIDE_M)))))
+        area_m2: float = _area_each(keys, at.lat, at.lon) if len(keys) else _area_within(WIDE_M)
+        return sqrt(count * area_m2 / pi)
 
     def _settle(self) -> None:
         if not self._coming:
@@ -113,11 +108,7 @@ class Strips:
         self._small = _merged([self._small, *self._coming])
         self._coming.clear()
         if len(self._small.rows) > max(SMALL_AT_LEAST, len(self._large.rows) // SMALL_FRACTION):
-            self._large, self._small, self._holes = _merged([self._large, self._small]), _NOTHING, 0
-
-
-def _strip(lat: float) -> int:
-    return floor((lat + 90.0) * STRIPS_PER_DEG)
+            self._large, self._small = _merged([self._large, self._small]), _NOTHING
 
 
 def _keys(lat: Floats, lon: Floats) -> Floats:
@@ -125,33 +116,101 @@ def _keys(lat: Floats, lon: Floats) -> Floats:
     return keys
 
 
-def _bounds(at: LatLon, length_m: float) -> Floats:
-    """Keys, from where and then up to where: the circle's strips, and the longitudes between which it lies in all of them."""
-    reach_deg = length_m / _DEG_M + SLACK_DEG
-    strips = np.arange(_strip(at.lat - reach_deg), _strip(at.lat + reach_deg) + 1) * TURN + 180.0
-    if abs(at.lat) + reach_deg >= 90.0:  # a pole is inside: every longitude
-        spans = [(-180.0, 180.0)]
-    else:
-        # The meridian that a circle of angular radius d about latitude phi just touches is asin(sin d / cos phi) away.
-        width = degrees(asin(min(1.0, sin(radians(reach_deg)) / cos(radians(at.lat))))) + SLACK_DEG
-        west, east = at.lon - width, at.lon + width
-        spans = [(max(west, -180.0), min(east, 180.0))]
-        if west < -180.0:
-            spans.append((west + 360.0, 180.0))
-        if east > 180.0:
-            spans.append((-180.0, east - 360.0))
-    lows = [strips + (west - SLACK_DEG) for west, _ in spans]
-    return np.concatenate(lows + [strips + (east + SLACK_DEG) for _, east in spans])
-
-
-def _between(part: _Part, bounds: Floats) -> list[Rows]:
-    places = part.keys.searchsorted(bounds).tolist()
-    half = len(places) // 2
-    return [part.rows[first:end] for first, end in zip(places[:half], places[half:], strict=True) if end > first]
-
-
 def _merged(parts: list[_Part]) -> _Part:
     keys, rows = np.concatenate([part.keys for part in parts]), np.concatenate([part.rows for part in parts])
     there = np.flatnonzero(rows != HOLE)
     order = there[np.argsort(keys[there], kind="stable")]  # finds sorted stretches, so merging two of them is linear
     return _Part(keys[order], rows[order])
+
+
+# -- compiled ---------------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _place_of(keys: Floats, key: float) -> int:
+    """Of the first that is not below."""
+    low, high = 0, len(keys)
+    while low < high:
+        middle = (low + high) >> 1
+        if keys[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def _spans(lat: float, lon: float, reach_deg: float) -> tuple[float, float, float, float]:
+    """The longitudes between which a circle lies, west and east; twice, as it may lie on both sides of the antimeridian."""
+    if abs(lat) + reach_deg >= 90.0:  # a pole is inside
+        return -180.0, 180.0, 1.0, 0.0
+    # The meridian that a circle of angular radius d about latitude phi just touches is asin(sin d / cos phi) away.
+    width = asin(min(1.0, sin(radians(reach_deg)) / cos(radians(lat)))) * 180.0 / pi + SLACK_DEG
+    west, east = lon - width, lon + width
+    if west < -180.0 and east > 180.0:
+        return -180.0, 180.0, 1.0, 0.0
+    if west < -180.0:
+        return -180.0, east, west + 360.0, 180.0
+    if east > 180.0:
+        return west, 180.0, -180.0, east - 360.0
+    return west, east, 1.0, 0.0
+
+
+@njit(cache=True)
+def _look(
+    keys: Floats, rows: Rows, xyz: Floats, lat: float, lon: float, length_m: float, here: Floats, bound: float,
+    found: Rows, chord2s: Floats, count: int,
+) -> int:  # fmt: skip
+    """Appends what is within to what was found already; returns how many there are, more perhaps than there is room for."""
+    reach_deg = length_m / _DEG_M + SLACK_DEG
+    west, east, other_west, other_east = _spans(lat, lon, reach_deg)
+    x, y, z, room = here[0], here[1], here[2], len(found)
+    first, last = floor((lat - reach_deg + 90.0) * STRIPS_PER_DEG), floor((lat + reach_deg + 90.0) * STRIPS_PER_DEG)
+    for strip in range(first, last + 1):
+        for side in range(2):
+            a, b = (west, east) if side == 0 else (other_west, other_east)
+            if a > b:
+                continue
+            begin, end = strip * TURN + 180.0 + a - SLACK_DEG, strip * TURN + 180.0 + b + SLACK_DEG
+            for place in range(_place_of(keys, begin), len(keys)):
+                if keys[place] > end:
+                    break
+                row = rows[place]
+                if row == HOLE:
+                    continue
+                dx, dy, dz = xyz[row, 0] - x, xyz[row, 1] - y, xyz[row, 2] - z
+                chord2 = dx * dx + dy * dy + dz * dz
+                if chord2 <= bound:
+                    if count < room:
+                        found[count], chord2s[count] = row, chord2
+                    count += 1
+    return count
+
+
+@njit(cache=True)
+def _area_within(length_m: float) -> float:
+    return 4 * length_m * length_m
+
+
+@njit(cache=True)
+def _area_each(keys: Floats, lat: float, lon: float) -> float:
+    """Square metres to a station about there."""
+    start = floor((lat + 90.0) * STRIPS_PER_DEG) * TURN
+    place, shrink = _place_of(keys, start + lon + 180.0), max(0.01, cos(radians(lat)))
+    first, last = max(0, place - NEIGHBOURS), min(len(keys), place + NEIGHBOURS) - 1
+    while first <= last and keys[first] < start:
+        first += 1
+    while last >= first and keys[last] > start + 360.0:
+        last -= 1
+    if last - first + 1 >= TELLING:
+        span_deg = max(LEAST_SPAN_DEG, keys[last] - keys[first])
+        return span_deg * shrink * _DEG_M * _DEG_M / STRIPS_PER_DEG / (last - first)
+    reach_deg = WIDE_M / _DEG_M
+    width, count = min(180.0, reach_deg / shrink), 0
+    for strip in range(
+        floor((lat - reach_deg + 90.0) * STRIPS_PER_DEG), floor((lat + reach_deg + 90.0) * STRIPS_PER_DEG) + 1
+    ):
+        middle = strip * TURN + 180.0 + lon
+        count += _place_of(keys, middle + width) - _place_of(keys, middle - width)
+    wide_m2: float = _area_within(WIDE_M) / max(1, count)
+    return wide_m2

@@ -1,16 +1,19 @@
-"""Strips never miss a station and hardly name one too many: everywhere, poles and antimeridian included."""
+"""Strips find just what is near: everywhere, poles and antimeridian included."""
 
 from __future__ import annotations
 
+from math import asin, sqrt
 from random import Random
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import geo.strips
-from geo.point import LatLon
+from geo.point import LatLon, unit_vectors
 from geo.strips import Strips
-from tests.geo.model_world import haversine_m
+from tests.geo.comparing import NOISE_M
+from tests.geo.model_world import R_M, haversine_m
 from tests.geo.test_spatial import anywhere, destination, somewhere
 from tests.geo.worlds import TORTURE
 
@@ -26,29 +29,36 @@ def filled(places: dict[int, tuple[float, float]]) -> Strips:
     return strips
 
 
+def vectors(places: dict[int, tuple[float, float]]) -> NDArray[np.float64]:
+    """By row."""
+    found = np.zeros((max(places, default=0) + 1, 3))
+    for row, at in places.items():
+        found[row] = unit_vectors(*(np.array([x]) for x in at))[0]
+    return found
+
+
 @pytest.mark.parametrize("seed", range(30 * MANY))
-def test_whatever_is_within_the_length_is_found_once(seed: int) -> None:
+def test_what_is_within_the_length_is_found_once_and_nothing_else(seed: int) -> None:
     random = Random(seed)
     around = random.choice([*EDGES, somewhere(random)])
     places = {row: destination(*around, random.uniform(0, 6.3), random.expovariate(1 / 60_000)) for row in range(400)}
     places |= {400 + row: at for row, at in enumerate(EDGES)}
-    strips = filled(places)
+    strips, xyz = filled(places), vectors(places)
     for length_m in LENGTHS_M:
         for at in (around, destination(*around, random.uniform(0, 6.3), random.expovariate(1 / 60_000))):
-            found = strips.around(LatLon(*at), length_m).tolist()
-            assert len(found) == len(set(found))
-            inside = {row for row, place in places.items() if haversine_m(*at, *place) <= length_m}
-            assert inside <= set(found), (at, length_m)
+            rows, chord2 = (part.tolist() for part in strips.near(LatLon(*at), length_m, xyz))
+            away = {row: haversine_m(*at, *place) for row, place in places.items()}
+            assert len(rows) == len(set(rows))
+            assert {row for row in places if away[row] <= length_m - NOISE_M} <= set(rows), (at, length_m)
+            assert set(rows) <= {row for row in places if away[row] <= length_m + NOISE_M}, (at, length_m)
+            for row, c in zip(rows, chord2, strict=True):
+                assert abs(2 * R_M * asin(sqrt(c) / 2) - away[row]) <= NOISE_M
 
 
-def test_what_is_named_lies_in_a_box_about_the_circle() -> None:
-    random = Random(1)
-    places = {row: (random.uniform(45, 50), random.uniform(0, 8)) for row in range(20_000)}
-    strips = filled(places)
-    for _ in range(50):
-        at, length_m = LatLon(random.uniform(46, 49), random.uniform(1, 7)), random.choice((1_000.0, 30_000.0))
-        for row in strips.around(at, length_m).tolist():
-            assert haversine_m(*at, *places[row]) <= 2**0.5 * length_m * 1.01 + 2_500
+def test_there_is_room_for_any_number() -> None:
+    places = dict.fromkeys(range(20_000), (48.0, 2.0))
+    rows, _ = filled(places).near(LatLon(48.0, 2.0), 10.0, vectors(places))
+    assert sorted(rows.tolist()) == sorted(places)
 
 
 @pytest.mark.parametrize("small", [1, 30, 10_000])
@@ -57,6 +67,11 @@ def test_it_holds_what_was_added_and_not_removed(seed: int, small: int, monkeypa
     monkeypatch.setattr(geo.strips, "SMALL_AT_LEAST", small)
     random, strips = Random(seed), Strips()
     there: dict[int, tuple[float, float]] = {}
+
+    def every(strips: Strips) -> list[int]:
+        rows, _ = strips.near(LatLon(0.0, 0.0), 2e7, vectors(there))
+        return sorted(rows.tolist())
+
     for row in range(300):
         if there and random.random() < 0.4:
             gone = random.choice(list(there))
@@ -66,10 +81,8 @@ def test_it_holds_what_was_added_and_not_removed(seed: int, small: int, monkeypa
             there[row] = random.choice(list(there.values())) if twin else anywhere(random)
             strips.add(np.array([row], np.int32), *(np.array([x]) for x in there[row]))
         if row % 10 == 0:
-            every = strips.around(LatLon(0.0, 0.0), 3e7).tolist()
-            assert sorted(every) == sorted(there)
-            even = strips.those(lambda rows: rows % 2 == 0)
-            assert sorted(even.around(LatLon(0.0, 0.0), 3e7).tolist()) == sorted(row for row in there if row % 2 == 0)
+            assert every(strips) == sorted(there)
+            assert every(strips.those(lambda rows: rows % 2 == 0)) == sorted(row for row in there if row % 2 == 0)
     with pytest.raises(KeyError):
         strips.remove(10**6, LatLon(1.0, 1.0))
 
