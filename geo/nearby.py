@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from math import asin, sqrt
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from geo.columns import StationTable
@@ -49,7 +50,7 @@ _DIAMETER_M = 2 * EARTH_RADIUS_M
 
 class Hits(NamedTuple):
     rows: Rows  # nearest first
-    metres: list[float]
+    metres: Floats
     searched: (
         Rows  # all of the subset that are as near as the last hit, or within the radius if the limit was not reached
     )
@@ -110,20 +111,20 @@ class NearbyIndex:
         count = len(rows)
         if choose is None:
             end = _with_ties(chord2, count, limit)
-            places, hits, told = np.arange(end), rows[:end], chord2[:end].tolist()
-            searched = rows[:end]
+            places, hits, told = np.arange(end), rows[:end], chord2[:end]
+            searched = hits
         else:
             places = choose(rows).nonzero()[0]
             end = _with_ties(chord2[places], len(places), limit) if len(places) > limit else len(places)
             places = places[:end]
-            hits, told = rows[places], chord2[places].tolist()
+            hits, told = rows[places], chord2[places]
             searched = rows[: count if end < limit else int(chord2.searchsorted(told[-1], "right"))]
-        if len(set(told)) < len(told):  # ids decide among those that are equally far
+        if _are_tied(told):  # ids decide among those that are equally far
             keys = map(self._key_of, hits.tolist())
-            ranked = sorted(zip(told, keys, range(len(told)), strict=True))
+            ranked = sorted(zip(told.tolist(), keys, range(len(told)), strict=True))
             at = np.array([place for _, _, place in ranked], np.intp)
-            places, hits = np.asarray(places)[at], hits[at]
-        metres = [_DIAMETER_M * asin(sqrt(c) / 2) for c in told[:limit]]  # c is far below 4: MAX_RADIUS_M
+            places, hits = places[at], hits[at]
+        metres = _DIAMETER_M * np.arcsin(0.5 * np.sqrt(told[:limit]))  # far below 4: MAX_RADIUS_M
         return Hits(hits[:limit], metres, searched, places[:limit])
 
     # -- subsets ------------------------------------------------------------------------------------------------------
@@ -168,6 +169,14 @@ class NearbyIndex:
         for book in self._books.values():
             if book.listed is not None and book.subset.belongs(one)[0]:
                 book.listed.remove(row, at)
+
+
+@njit(cache=True)
+def _are_tied(rising: Floats) -> bool:
+    for i in range(1, len(rising)):  # noqa: SIM110 (compiled)
+        if rising[i] == rising[i - 1]:
+            return True
+    return False
 
 
 def _with_ties(chord2: Floats, count: int, limit: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.filters import encode_profile, facility_bits, profile_of
-from geo.station import Station
+from geo.station import Station, summary_members
 
 STATE = np.dtype(
     [
@@ -32,8 +32,9 @@ HOURS_UNKNOWN = b""
 
 
 class StationRecord(msgspec.Struct, frozen=True, array_like=True):
-    """The static part of a station, ready for the index: whatever filters and tiles need stands in clear,
-    the rest is `doc` (packed `geo.station.encode_doc`). `removed`: a tombstone, only num and n matter."""
+    """The static part of a station, ready for the index: whatever filters and tiles need stands in clear, what lists show
+    is `summary` (`geo.station.summary_members`), the rest is `doc` (packed `geo.station.encode_doc`).
+    `removed`: a tombstone, only num and n matter."""
 
     num: int
     n: int
@@ -47,6 +48,7 @@ class StationRecord(msgspec.Struct, frozen=True, array_like=True):
     profile: bytes = b""
     schedule: bytes = HOURS_UNKNOWN
     doc: bytes = b""
+    summary: bytes = b""
 
 
 ZoneFor = Callable[[str | None, float, float], str | None]
@@ -85,6 +87,7 @@ def make_record(
         profile=encode_profile(profile_of(station)),
         schedule=schedule_of(station, zone_for),
         doc=pack_doc(station),
+        summary=summary_members(station),
     )
 
 

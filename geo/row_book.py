@@ -3,20 +3,28 @@
 Invariants
   * A row is in the book of nums exactly while a station stands in it, and in the book of keys too, unless another `num` has
     taken its key since (another lineage of the database): then the key is the later one's.
+  * Keys are found by their hash of 64 bits and then compared: of two that share one (3 in 10^8 that any of a million do)
+    only the later would be found.
   * An EVSE hole is used again only by a station of just as many slots, so that a station's EVSE rows stay together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from geo.columns import EvseTable, Rows
+from geo.hash_rows import HashRows
+from geo.texts import Texts
 
 
 class RowBook:
     def __init__(self) -> None:
-        self._by_key: dict[str, int] = {}
+        self._keys = Texts()
+        self._by_hash = HashRows()
         self._by_num: NDArray[np.int32] = np.full(1024, -1, np.int32)
         self._free: list[int] = []
         self._holes: dict[int, list[int]] = {}  # EVSE rows left by stations, by length
@@ -30,7 +38,12 @@ class RowBook:
 
     def find(self, key: str) -> int | None:
         """The row of a station by its case-folded key."""
-        return self._by_key.get(key)
+        row = self._by_hash.find(xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass")))
+        return row if row >= 0 and self.key(row) == key else None
+
+    def key(self, row: int) -> str:
+        """Of the station that stands, or stood last, in this row."""
+        return self._keys[row].decode()
 
     def row_of(self, num: int) -> int:
         """-1 where there is none."""
@@ -48,19 +61,22 @@ class RowBook:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def enter(self, key: str, num: int, row: int) -> None:
-        if num >= len(self._by_num):
-            grown = np.full(max(num + 1, 2 * len(self._by_num)), -1, np.int32)
+    def enter(self, keys: Sequence[str], nums: Sequence[int], rows: Rows) -> None:
+        """Stations with different keys."""
+        most = max(nums, default=-1)
+        if most >= len(self._by_num):
+            grown = np.full(max(most + 1, 2 * len(self._by_num)), -1, np.int32)
             grown[: len(self._by_num)] = self._by_num
             self._by_num = grown
-        self._by_num[num] = row
-        self._by_key[key] = row
+        self._by_num[list(nums)] = rows
+        texts = [key.encode() for key in keys]
+        self._keys.put(rows, texts)
+        self._by_hash.put(np.array([xxhash.xxh3_64_intdigest(text) for text in texts], np.uint64), rows)
 
-    def leave(self, key: str, num: int, row: int, first: int, slots: int) -> None:
+    def leave(self, num: int, row: int, first: int, slots: int) -> None:
         """The station leaves `row` and the EVSE rows from `first` on."""
         self._by_num[num] = -1
-        if self._by_key.get(key) == row:
-            del self._by_key[key]
+        self._by_hash.remove(xxhash.xxh3_64_intdigest(self._keys[row]), row)
         self._free.append(row)
         self._holes.setdefault(slots, []).append(first)
 

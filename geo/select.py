@@ -13,7 +13,7 @@ from geo.columns import Rows
 from geo.filters import FACILITY_BIT, MASK_SLOTS, Filter
 from geo.hours import OpenState
 from geo.nearby import SPARE, Subset
-from geo.point import LatLon
+from geo.point import Floats, LatLon
 from geo.station import Availability
 from geo.world import World
 
@@ -25,7 +25,7 @@ class Nearest(NamedTuple):
     near would have been kept but for hours that nobody knows."""
 
     rows: Rows
-    metres: list[float]
+    metres: Floats
     counts: Counts
     max_kw: NDArray[np.float32]
     unknown_hours: int

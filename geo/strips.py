@@ -99,7 +99,7 @@ class Strips:
         """About how far it is to the `count`-th station, by the density of those to the west and east."""
         self._settle()
         keys = self._large.keys if len(self._large.keys) >= len(self._small.keys) else self._small.keys
-        area_m2: float = _area_each(keys, at.lat, at.lon) if len(keys) else _area_within(WIDE_M)
+        area_m2: float = _area_each(keys, at.lat, at.lon) if len(keys) else 4.0 * WIDE_M * WIDE_M
         return sqrt(count * area_m2 / pi)
 
     def _settle(self) -> None:
@@ -188,11 +188,6 @@ def _look(
 
 
 @njit(cache=True)
-def _area_within(length_m: float) -> float:
-    return 4 * length_m * length_m
-
-
-@njit(cache=True)
 def _area_each(keys: Floats, lat: float, lon: float) -> float:
     """Square metres to a station about there."""
     start = floor((lat + 90.0) * STRIPS_PER_DEG) * TURN
@@ -203,7 +198,7 @@ def _area_each(keys: Floats, lat: float, lon: float) -> float:
     while last >= first and keys[last] > start + 360.0:
         last -= 1
     if last - first + 1 >= TELLING:
-        span_deg = max(LEAST_SPAN_DEG, keys[last] - keys[first])
+        span_deg = float(max(LEAST_SPAN_DEG, keys[last] - keys[first]))
         return span_deg * shrink * _DEG_M * _DEG_M / STRIPS_PER_DEG / (last - first)
     reach_deg = WIDE_M / _DEG_M
     width, count = min(180.0, reach_deg / shrink), 0
@@ -212,5 +207,4 @@ def _area_each(keys: Floats, lat: float, lon: float) -> float:
     ):
         middle = strip * TURN + 180.0 + lon
         count += _place_of(keys, middle + width) - _place_of(keys, middle - width)
-    wide_m2: float = _area_within(WIDE_M) / max(1, count)
-    return wide_m2
+    return 4.0 * WIDE_M * WIDE_M / max(1, count)

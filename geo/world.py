@@ -30,6 +30,7 @@ from geo.row_book import RowBook
 from geo.schedules import Schedules
 from geo.spatial import FINE_RES, SpatialIndex, cells_of
 from geo.station import AVAILABILITY, Availability, Status, shard_of
+from geo.texts import Texts
 
 _CLASS_OF = np.array(AVAILABILITY, np.uint8)
 _EXACT_BITS = 53
@@ -66,15 +67,14 @@ class World:
         self.profiles = Profiles()
         self.schedules = Schedules()
         self.spatial = SpatialIndex()
-        self.docs: list[bytes] = []
-        self.keys: list[str] = []
-        self.nearby = NearbyIndex(self.stations, self.keys.__getitem__)
+        self.docs, self.texts = Texts(), Texts()  # `doc` and `summary` of the records
+        self._book = RowBook()
+        self.nearby = NearbyIndex(self.stations, self._book.key)
         self.fine_cells: NDArray[np.uint64] = np.zeros(1024, np.uint64)
         self.operators: list[str] = []
         self.station_count = 0
         self._clocks = PartyClocks()
         self._operator_ids: dict[str, int] = {}
-        self._book = RowBook()
         self._removed_n: dict[int, int] = {}
         self._wheel = ExpiryWheel(self.evses)
         self._observers: list[Observer] = []
@@ -84,6 +84,10 @@ class World:
     def find(self, key: str) -> int | None:
         """The row of a station by its case-folded key."""
         return self._book.find(key)
+
+    def key(self, row: int) -> str:
+        """Case-folded; of the station that stands, or stood last, in this row."""
+        return self._book.key(row)
 
     def rows_of_nums(self, nums: NDArray[np.int64]) -> Rows:
         """Rows by `num`; -1 where there is none."""
@@ -303,12 +307,12 @@ class World:
             )
             e.station[part] = -1
             e.live[part] = False
-            self._book.leave(self.keys[row], num, row, first, slots)
+            self._book.leave(num, row, first, slots)
             s.shown[row] = False
         self.station_count -= len(gone)
         self._tell_reshaped(rows, lat, lon)
-        for row in gone:  # after observers have seen whose it was
-            self.docs[row] = b""
+        for texts in (self.docs, self.texts):  # after observers have seen whose they were
+            texts.drop(rows)
         return kept
 
     def _put_in(self, records: Sequence[StationRecord], kept: dict[int, NDArray[np.int64]], now_ms: int) -> None:
@@ -335,13 +339,14 @@ class World:
         e.station[evses] = np.repeat(rows, slots)
         for column in (e.n, e.status, e.changed_ms, e.seen_ms, e.live):
             column[evses] = 0
-        for row, record, base, count in zip(rows.tolist(), records, first.tolist(), slots.tolist(), strict=True):
-            self.docs[row], self.keys[row] = record.doc, record.key
-            self._book.enter(record.key, record.num, row)
+        for record, base, count in zip(records, first.tolist(), slots.tolist(), strict=True):
             states = kept.get(record.num)
             if states is not None:
                 part = slice(base, base + min(count, len(states)))
                 e.n[part], e.status[part], e.changed_ms[part], e.seen_ms[part] = states[: part.stop - base].T
+        self._book.enter([r.key for r in records], [r.num for r in records], rows)
+        self.docs.put(rows, [r.doc for r in records])
+        self.texts.put(rows, [r.summary for r in records])
         s.shown[rows] = True
         self.station_count += len(rows)
         cells = cells_of(lat, lon, FINE_RES)
@@ -360,8 +365,6 @@ class World:
         if s.capacity > len(self.fine_cells):
             self.fine_cells = np.concatenate((self.fine_cells, np.zeros(s.capacity - len(self.fine_cells), np.uint64)))
         s.size = new.stop
-        self.docs.extend([b""] * len(new))
-        self.keys.extend([""] * len(new))
         return np.array([*reused, *new], np.int32)
 
     def _operator(self, name: str) -> int:

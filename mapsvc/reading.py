@@ -13,6 +13,7 @@ from cache.tasks import end
 from geo.evse_ids import EvseIds, SlotId
 from geo.filters import Filter
 from geo.select import nearest
+from geo.summary_json import Summaries
 from geo.tilemath import Tile, check_tile
 from geo.world import World
 from mapsvc.bodies import Bodies
@@ -198,10 +199,8 @@ def _ids_of(doc: bytes) -> list[SlotId]:
     return [SlotId(evse.slot, evse.evse_id) for evse in evses if evse.evse_id]
 
 
-def _list_reply(
-    items: list[bytes], shape: Shape, excluded: int | None, headers: Mapping[str, str] = NO_HEADERS
-) -> Reply:
-    return Reply(shaped_list(items, shape, excluded), _media_type(shape), headers=headers)
+def _list_reply(items: Summaries, shape: Shape, excluded: int | None, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+    return Reply(shaped_list(items.joined, shape, excluded), _media_type(shape), headers=headers)
 
 
 def _media_type(shape: Shape) -> str:

@@ -23,13 +23,14 @@ def shaped_station(body: bytes, shape: Shape) -> bytes:
     return body if shape == PLAIN else orjson.dumps(_shaped(orjson.loads(body), shape))
 
 
-def shaped_list(items: list[bytes], shape: Shape, excluded: int | None) -> bytes:
-    """`items`: one JSON object a station; `excluded`: what `excluded_unknown_hours` says, None where it is not told."""
+def shaped_list(items: bytes, shape: Shape, excluded: int | None) -> bytes:
+    """`items`: JSON objects joined by commas, one a station;
+    `excluded`: what `excluded_unknown_hours` says, None where it is not told."""
     if shape == PLAIN:
         if excluded is None:
-            return b'{"stations":[%b]}' % b",".join(items)
-        return b'{"stations":[%b],"excluded_unknown_hours":%d}' % (b",".join(items), excluded)
-    found = [_shaped(station, shape) for station in orjson.loads(b"[%b]" % b",".join(items))]
+            return b'{"stations":[%b]}' % items
+        return b'{"stations":[%b],"excluded_unknown_hours":%d}' % (items, excluded)
+    found = [_shaped(station, shape) for station in orjson.loads(b"[%b]" % items)]
     body: dict[str, Any] = {"type": "FeatureCollection", "features": found} if shape.geojson else {"stations": found}
     if excluded is not None:
         body["excluded_unknown_hours"] = excluded

@@ -53,13 +53,13 @@ class _Gone(NamedTuple):
     lon: float
     shard: int
     key: str
-    doc: bytes
+    summary: bytes
 
 
-def _name(doc: bytes) -> str | None:
+def _name(summary: bytes) -> str | None:
     """The public id; None for foreign bytes, which nobody was ever shown."""
     try:
-        return id_of(doc)
+        return id_of(summary)
     except CodecError:
         return None
 
@@ -106,7 +106,7 @@ class History:
             return
         s = self._world.stations
         for row, a, b in zip(rows.tolist(), lat.tolist(), lon.tolist(), strict=True):
-            gone = _Gone(a, b, int(s.shard[row]), self._world.keys[row], self._world.docs[row])
+            gone = _Gone(a, b, int(s.shard[row]), self._world.key(row), self._world.texts[row])
             self._gone[int(s.num[row]), a, b] = gone
 
     def departures(self) -> list[Departure]:
@@ -123,11 +123,11 @@ class History:
         self._turn += 1
         for (num, _, _), was in self._gone.items():
             row = int(self._world.rows_of_nums(np.array([num]))[0])
-            stays = row >= 0 and (s.lat[row], s.lon[row]) == (was.lat, was.lon) and self._world.keys[row] == was.key
-            if stays and self._world.docs[row] == was.doc:
+            stays = row >= 0 and (s.lat[row], s.lon[row]) == (was.lat, was.lon) and self._world.key(row) == was.key
+            if stays and self._world.texts[row] == was.summary:
                 continue
-            name = _name(was.doc)
-            if name is None or (stays and name == _name(self._world.docs[row])):
+            name = _name(was.summary)
+            if name is None or (stays and name == _name(self._world.texts[row])):
                 continue
             n = int(s.n[row]) if row >= 0 else self._world.removed_n(num)
             departure = Departure(name, was.key, was.shard, n, self._turn, now_ms, was.lat, was.lon)

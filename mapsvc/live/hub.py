@@ -238,7 +238,7 @@ class Hub:
         rows = np.sort(rows[s.shown[rows]])
         lat = np.concatenate((s.lat[rows], [d.lat for d in departures]))
         lon = np.concatenate((s.lon[rows], [d.lon for d in departures]))
-        keys = [self._world.keys[row] for row in rows.tolist()] + [d.key for d in departures]
+        keys = [self._world.key(row) for row in rows.tolist()] + [d.key for d in departures]
         groups = list(self._watched(lat, lon, keys))
         if not groups:
             return

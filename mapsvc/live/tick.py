@@ -89,7 +89,7 @@ class Tick:
         self.rows, self.departures = rows, departures
         self.lat: Floats = np.concatenate((s.lat[rows], [d.lat for d in departures]))
         self.lon: Floats = np.concatenate((s.lon[rows], [d.lon for d in departures]))
-        self.keys = [world.keys[row] for row in rows.tolist()] + [d.key for d in departures]
+        self.keys = [world.key(row) for row in rows.tolist()] + [d.key for d in departures]
         self._fresh = fresh
         self._world, self._bodies, self._tiles, self._now_ms = world, bodies, tiles, now_ms
         self._cells: dict[int, NDArray[np.uint64]] = {}
@@ -147,17 +147,17 @@ class Tick:
         for i in new:
             known[i] = 1
         if not wanted:
-            for i, summary in zip(new, self._bodies.summaries(rows), strict=True):
+            for i, summary in zip(new, self._bodies.summaries(rows).split(), strict=True):
                 items[i] = summary
             return found
         chosen = select(self._world, rows, wanted)
         kept = np.flatnonzero(chosen.keep)
         summaries = self._bodies.filtered_summaries(rows[kept], chosen.counts[kept], chosen.max_kw[kept])
-        for i, summary in zip(at[kept].tolist(), summaries, strict=True):
+        for i, summary in zip(at[kept].tolist(), summaries.split(), strict=True):
             items[i] = summary
         # One that never could match was never told of, unless its record has just changed.
         lost = np.flatnonzero(~chosen.keep & (self._fresh[at] | could_match(self._world, rows, wanted)))
-        for i, summary in zip(at[lost].tolist(), self._bodies.summaries(rows[lost]), strict=True):
+        for i, summary in zip(at[lost].tolist(), self._bodies.summaries(rows[lost]).split(), strict=True):
             gone[i] = _id_of(summary)
         return found
 
@@ -184,7 +184,8 @@ class Tick:
 
 
 def _id_of(summary: bytes) -> bytes:
-    """The id of a summary as JSON: a summary begins with it (mapsvc.bodies), and inside a string the quote is escaped."""
+    """The id of a summary as JSON: a summary begins with it (geo.station.summary_members), and inside a string the quote is
+    escaped."""
     return summary[summary.index(b":") + 1 : summary.index(b',"name":')]
 
 
@@ -196,6 +197,6 @@ def snapshot_event(world: World, bodies: Bodies, rows: Rows, wanted: Filter, *, 
         items = bodies.filtered_summaries(rows[kept], chosen.counts[kept], chosen.max_kw[kept])
     else:
         items = bodies.summaries(rows)
-    if more and not items:
+    if more and not items.joined:
         return b""
-    return b'event: snapshot\ndata: {"stations":[%b],"more":%b}\n\n' % (b",".join(items), b"true" if more else b"false")
+    return b'event: snapshot\ndata: {"stations":[%b],"more":%b}\n\n' % (items.joined, b"true" if more else b"false")

@@ -70,7 +70,7 @@ def of_world(world: World) -> dict[str, Shown]:
     """What a replica of this process holds."""
     found = {}
     for row in world.shown_rows().tolist():
-        station = unpack_doc(world.docs[row])
+        station = unpack_doc(world.docs[row], world.texts[row])
         first, slots = int(world.stations.first[row]), int(world.stations.slots[row])
         e = world.evses
         states = {k: (int(e.status[first + k]), int(e.changed_ms[first + k])) for k in range(slots)}

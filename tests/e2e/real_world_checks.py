@@ -177,7 +177,7 @@ def held_by_redis(real: RealWorld) -> InRedis:
     def take(record: StationRecord, nums: set[int]) -> None:
         if not record.removed:  # a tombstone says no more than that nothing is there
             nums.add(record.num)
-            held.texts.extend((record.key, encode_doc(unpack_doc(record.doc)).decode()))
+            held.texts.extend((record.key, encode_doc(unpack_doc(record.doc, record.summary)).decode()))
 
     with real.redis.client() as client:
         for key in client.scan_iter(count=1000):

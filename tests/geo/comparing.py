@@ -42,7 +42,7 @@ def assert_ranked(hits: Sequence[Found], expected: Sequence[Found], radius_m: fl
 def found(world: World, hits: Hits | Nearest) -> list[Found]:
     rows = hits.rows.tolist()
     return [
-        Found(metres, world.keys[row], int(world.stations.num[row]))
+        Found(metres, world.key(row), int(world.stations.num[row]))
         for row, metres in zip(rows, hits.metres, strict=True)
     ]
 

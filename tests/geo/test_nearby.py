@@ -190,7 +190,7 @@ def test_stations_on_one_spot_are_ordered_by_id(limit: int) -> None:
     ground.put(dict.fromkeys(range(1, 41), spot) | {41: (48.8567, 2.3522), 42: (48.8555, 2.3522)})
     for at in (spot, (48.8560, 2.3510), (48.9, 2.9)):
         hits = ground.check(at, 100_000.0, limit)
-        on_spot = [key for row in hits.rows if (key := ground.world.keys[row]) not in (key_of(41), key_of(42))]
+        on_spot = [key for row in hits.rows if (key := ground.world.key(row)) not in (key_of(41), key_of(42))]
         assert on_spot == sorted(map(key_of, range(1, 41)))[: len(on_spot)]
 
 

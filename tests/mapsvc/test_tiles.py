@@ -212,7 +212,7 @@ def test_workers_that_learnt_it_otherwise_send_the_same_bytes(seed: int) -> None
     torn_snapshot_and_replay(history, worlds[1], record, random)
     at_once(history, worlds[2], record, random)
     workers.append(Tiles(worlds[2]))
-    told = [{w.keys[row]: w.evse_states(row) for row in w.shown_rows().tolist()} for w in worlds]
+    told = [{w.key(row): w.evse_states(row) for row in w.shown_rows().tolist()} for w in worlds]
     assert told[0] == told[1] == told[2]
     etags = Etags()
     asked = [(Tile(z, *mercator(*place, z)[:2]), wanted) for z in (0, 5, 9, 11, 14) for place in places[:3]

@@ -177,7 +177,7 @@ async def test_one_record_that_cannot_be_read_ends_live_push_for_nobody() -> Non
     await settle()
     row = worker.world.find(make_station(1, 0, 0).key)
     assert row is not None
-    worker.world.docs[row] = b"\xff"
+    worker.world.texts.put(np.array([row], np.int32), [b"\xff"])
     worker.world.put([tombstone(1, 2)], packed([]), clock[0])
     worker.world.put_states(packed([State(2, 0, 2, Status.AVAILABLE, clock[0], clock[0])]), clock[0])
     worker.hub.flush()

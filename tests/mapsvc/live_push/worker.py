@@ -36,7 +36,7 @@ def listed(world: World, bodies: Bodies, area: Area, wanted: Filter) -> dict[str
     rows = rows_in(world, area)
     chosen = select(world, rows, wanted)
     items = bodies.filtered_summaries(rows[chosen.keep], chosen.counts[chosen.keep], chosen.max_kw[chosen.keep])
-    return {station["id"]: station for station in map(orjson.loads, items)}
+    return {station["id"]: station for station in map(orjson.loads, items.split())}
 
 
 def box_around(place: tuple[float, float], size: float) -> Area:
