@@ -17,6 +17,7 @@ import socket
 from aiohttp import web
 
 from cache.tasks import end, watch
+from geo.warm import warm
 from mapsvc.app import Worker, build
 from mapsvc.connections import bind
 from mapsvc.fallback import stand_in
@@ -85,6 +86,7 @@ async def work(role: Role, listener: socket.socket, patient: bool) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, worker.health.leave)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # of a terminal that closes: the parent's business
+    warm()
     gc.disable()  # loading makes millions of objects that all stay: walking them again and again doubles its time
     await worker.replica.start()
     settling = asyncio.create_task(settle(worker))
