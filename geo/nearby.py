@@ -46,6 +46,7 @@ class Subset(NamedTuple):
 
 
 _DIAMETER_M = 2 * EARTH_RADIUS_M
+_PLACES = np.arange(1000)
 
 
 class Hits(NamedTuple):
@@ -99,8 +100,7 @@ class NearbyIndex:
             if unlisted is not None:
                 belong = self._judge(unlisted, rows)
                 rows, chord2 = rows[belong], chord2[belong]
-            order = chord2.argsort()
-            hits = self._hits(rows[order], chord2[order], limit, choose)
+            hits = self._hits(rows, chord2, limit, choose)
             if length_m >= radius_m or len(hits.rows) == limit:
                 return hits
             least, most = FURTHER
@@ -111,7 +111,7 @@ class NearbyIndex:
         count = len(rows)
         if choose is None:
             end = _with_ties(chord2, count, limit)
-            places, hits, told = np.arange(end), rows[:end], chord2[:end]
+            places, hits, told = _PLACES[:end] if end <= len(_PLACES) else np.arange(end), rows[:end], chord2[:end]
             searched = hits
         else:
             places = choose(rows).nonzero()[0]
@@ -124,8 +124,7 @@ class NearbyIndex:
             ranked = sorted(zip(told.tolist(), keys, range(len(told)), strict=True))
             at = np.array([place for _, _, place in ranked], np.intp)
             places, hits = places[at], hits[at]
-        metres = _DIAMETER_M * np.arcsin(0.5 * np.sqrt(told[:limit]))  # far below 4: MAX_RADIUS_M
-        return Hits(hits[:limit], metres, searched, places[:limit])
+        return Hits(hits[:limit], _metres_of(told[:limit]), searched, places[:limit])
 
     # -- subsets ------------------------------------------------------------------------------------------------------
 
@@ -172,6 +171,12 @@ class NearbyIndex:
 
 
 @njit(cache=True)
+def _metres_of(chord2: Floats) -> Floats:
+    """Of squared chords far below 4: MAX_RADIUS_M."""
+    return _DIAMETER_M * np.arcsin(0.5 * np.sqrt(chord2))
+
+
+@njit(cache=True)
 def _are_tied(rising: Floats) -> bool:
     for i in range(1, len(rising)):  # noqa: SIM110 (compiled)
         if rising[i] == rising[i - 1]:
@@ -179,8 +184,10 @@ def _are_tied(rising: Floats) -> bool:
     return False
 
 
+@njit(cache=True)
 def _with_ties(chord2: Floats, count: int, limit: int) -> int:
     """How many of the first `count` are as near as the one at `limit`."""
-    if count <= limit or chord2[limit] > chord2[limit - 1]:
-        return min(count, limit)
-    return int(chord2[:count].searchsorted(chord2[limit - 1], "right"))
+    end = min(count, limit)
+    while 0 < end < count and chord2[end] == chord2[end - 1]:
+        end += 1
+    return end

@@ -33,15 +33,19 @@ WIDE_M = 30_000.0  # … otherwise those in this distance
 LEAST_SPAN_DEG = 1e-4  # 10 m: as many stations as that may stand on one spot
 HOLE = -1
 SMALL_AT_LEAST, SMALL_FRACTION = 2048, 64
+MANY = 120  # from so many on they are not sorted by insertion
 _DEG_M = EARTH_RADIUS_M * pi / 180
 
 
 class _Part(NamedTuple):
     keys: Floats  # rising
     rows: Rows
+    begins: NDArray[np.int32]  # by strip: where it begins; empty where the part is too small to be worth it
 
 
-_NOTHING = _Part(np.zeros(0), np.zeros(0, np.int32))
+_STRIPS = 180 * STRIPS_PER_DEG + 1
+_NO_BEGINS = np.zeros(0, np.int32)
+_NOTHING = _Part(np.zeros(0), np.zeros(0, np.int32), _NO_BEGINS)
 
 
 class Strips:
@@ -55,7 +59,7 @@ class Strips:
         return sum(len(part.rows) for part in (self._large, self._small, *self._coming))
 
     def add(self, rows: Rows, lat: Floats, lon: Floats) -> None:
-        self._coming.append(_Part(_keys(lat, lon), rows))
+        self._coming.append(_Part(_keys(lat, lon), rows, _NO_BEGINS))
 
     def remove(self, row: int, at: LatLon) -> None:
         """Raises KeyError for one that is not there."""
@@ -78,19 +82,18 @@ class Strips:
             there = np.flatnonzero(part.rows != HOLE)
             some = there[belong(part.rows[there])]
             if len(some):
-                found._coming.append(_Part(part.keys[some], part.rows[some]))
+                found._coming.append(_Part(part.keys[some], part.rows[some], _NO_BEGINS))
         return found
 
     def near(self, at: LatLon, length_m: float, xyz: Floats) -> tuple[Rows, Floats]:
-        """Every station within `length_m` and its squared chord to the point, in no particular order; `xyz` (rows, 3): their
-        unit vectors."""
+        """Every station within `length_m` and its squared chord to the point, nearest first; `xyz` (rows, 3): their unit
+        vectors."""
         self._settle()
         here, bound = unit_vector(at), chord2_of_metres(length_m)
         while True:
-            count = 0
-            for part in (self._large, self._small):
-                if len(part.rows):
-                    count = _look(*part, xyz, at.lat, at.lon, length_m, here, bound, self._rows, self._chord2, count)
+            count = _near(
+                *self._large, *self._small, xyz, at.lat, at.lon, length_m, here, bound, self._rows, self._chord2
+            )
             if count <= len(self._rows):
                 return self._rows[:count].copy(), self._chord2[:count].copy()
             self._rows, self._chord2 = np.empty(2 * count, np.int32), np.empty(2 * count)
@@ -108,7 +111,7 @@ class Strips:
         self._small = _merged([self._small, *self._coming])
         self._coming.clear()
         if len(self._small.rows) > max(SMALL_AT_LEAST, len(self._large.rows) // SMALL_FRACTION):
-            self._large, self._small = _merged([self._large, self._small]), _NOTHING
+            self._large, self._small = _with_begins(_merged([self._large, self._small])), _NOTHING
 
 
 def _keys(lat: Floats, lon: Floats) -> Floats:
@@ -120,16 +123,20 @@ def _merged(parts: list[_Part]) -> _Part:
     keys, rows = np.concatenate([part.keys for part in parts]), np.concatenate([part.rows for part in parts])
     there = np.flatnonzero(rows != HOLE)
     order = there[np.argsort(keys[there], kind="stable")]  # finds sorted stretches, so merging two of them is linear
-    return _Part(keys[order], rows[order])
+    return _Part(keys[order], rows[order], _NO_BEGINS)
+
+
+def _with_begins(part: _Part) -> _Part:
+    begins = np.searchsorted(part.keys, np.arange(_STRIPS + 1) * TURN).astype(np.int32)
+    return part._replace(begins=begins)
 
 
 # -- compiled ---------------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True)
-def _place_of(keys: Floats, key: float) -> int:
-    """Of the first that is not below."""
-    low, high = 0, len(keys)
+def _place_of(keys: Floats, key: float, low: int, high: int) -> int:
+    """Of the first that is not below, from low up to high."""
     while low < high:
         middle = (low + high) >> 1
         if keys[middle] < key:
@@ -158,21 +165,22 @@ def _spans(lat: float, lon: float, reach_deg: float) -> tuple[float, float, floa
 
 @njit(cache=True)
 def _look(
-    keys: Floats, rows: Rows, xyz: Floats, lat: float, lon: float, length_m: float, here: Floats, bound: float,
-    found: Rows, chord2s: Floats, count: int,
+    keys: Floats, rows: Rows, begins: NDArray[np.int32], xyz: Floats, lat: float, lon: float, length_m: float, here: Floats,
+    bound: float, found: Rows, chord2s: Floats, count: int,
 ) -> int:  # fmt: skip
     """Appends what is within to what was found already; returns how many there are, more perhaps than there is room for."""
     reach_deg = length_m / _DEG_M + SLACK_DEG
     west, east, other_west, other_east = _spans(lat, lon, reach_deg)
     x, y, z, room = here[0], here[1], here[2], len(found)
     first, last = floor((lat - reach_deg + 90.0) * STRIPS_PER_DEG), floor((lat + reach_deg + 90.0) * STRIPS_PER_DEG)
-    for strip in range(first, last + 1):
+    for strip in range(max(0, first), min(_STRIPS - 1, last) + 1):
+        low, high = (begins[strip], begins[strip + 1]) if len(begins) > 0 else (0, len(keys))
         for side in range(2):
             a, b = (west, east) if side == 0 else (other_west, other_east)
             if a > b:
                 continue
             begin, end = strip * TURN + 180.0 + a - SLACK_DEG, strip * TURN + 180.0 + b + SLACK_DEG
-            for place in range(_place_of(keys, begin), len(keys)):
+            for place in range(_place_of(keys, begin, low, high), high):
                 if keys[place] > end:
                     break
                 row = rows[place]
@@ -188,10 +196,34 @@ def _look(
 
 
 @njit(cache=True)
+def _near(
+    keys: Floats, rows: Rows, begins: NDArray[np.int32], more_keys: Floats, more_rows: Rows, more_begins: NDArray[np.int32],
+    xyz: Floats, lat: float, lon: float, length_m: float, here: Floats, bound: float, found: Rows, chord2s: Floats,
+) -> int:  # fmt: skip
+    """Both parts looked into, and what there is in ascending order if there is room for it."""
+    count = _look(keys, rows, begins, xyz, lat, lon, length_m, here, bound, found, chord2s, 0)
+    if len(more_keys) > 0:
+        count = _look(more_keys, more_rows, more_begins, xyz, lat, lon, length_m, here, bound, found, chord2s, count)
+    if count > len(found):
+        return count
+    if count > MANY:
+        order = np.argsort(chord2s[:count])
+        found[:count], chord2s[:count] = found[:count][order], chord2s[:count][order]
+        return count
+    for i in range(1, count):
+        row, chord2, place = found[i], chord2s[i], i
+        while place > 0 and chord2s[place - 1] > chord2:
+            found[place], chord2s[place] = found[place - 1], chord2s[place - 1]
+            place -= 1
+        found[place], chord2s[place] = row, chord2
+    return count
+
+
+@njit(cache=True)
 def _area_each(keys: Floats, lat: float, lon: float) -> float:
     """Square metres to a station about there."""
     start = floor((lat + 90.0) * STRIPS_PER_DEG) * TURN
-    place, shrink = _place_of(keys, start + lon + 180.0), max(0.01, cos(radians(lat)))
+    place, shrink = _place_of(keys, start + lon + 180.0, 0, len(keys)), max(0.01, cos(radians(lat)))
     first, last = max(0, place - NEIGHBOURS), min(len(keys), place + NEIGHBOURS) - 1
     while first <= last and keys[first] < start:
         first += 1
@@ -206,5 +238,5 @@ def _area_each(keys: Floats, lat: float, lon: float) -> float:
         floor((lat - reach_deg + 90.0) * STRIPS_PER_DEG), floor((lat + reach_deg + 90.0) * STRIPS_PER_DEG) + 1
     ):
         middle = strip * TURN + 180.0 + lon
-        count += _place_of(keys, middle + width) - _place_of(keys, middle - width)
+        count += _place_of(keys, middle + width, 0, len(keys)) - _place_of(keys, middle - width, 0, len(keys))
     return 4.0 * WIDE_M * WIDE_M / max(1, count)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from cache.codec import CodecError, unpack_doc
+from cache.codec import CodecError, evse_ids_of
 from cache.tasks import end
 from geo.evse_ids import EvseIds, SlotId
 from geo.filters import Filter
@@ -193,10 +193,9 @@ def caching_of(tile: Tile) -> str:
 
 def _ids_of(doc: bytes) -> list[SlotId]:
     try:
-        evses = unpack_doc(doc).evses
+        return [SlotId(slot, evse_id) for slot, evse_id in evse_ids_of(doc)]
     except CodecError:
         return []  # whoever asks for that station gets the error, and the log a line; the others are to be found
-    return [SlotId(evse.slot, evse.evse_id) for evse in evses if evse.evse_id]
 
 
 def _list_reply(items: Summaries, shape: Shape, excluded: int | None, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
