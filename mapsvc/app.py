@@ -70,7 +70,7 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
     guard = Guard(metrics, RateLimit(settings.rate_limit))
     documentation = Documentation((*READS, LIVE, *WRITES, SUMMARY, *PROBES), base_url)
     connections = Connections(metrics, settings.connections_per_address)
-    connections.at_once = Express(reader, guard).answer
+    connections.at_once = Express(reader, guard)
     live = Live(world, bodies, hub, lambda: replica.ready, connections.draining)
 
     application = web.Application(client_max_size=BODY_BYTES, middlewares=[guard.middleware()])

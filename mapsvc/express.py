@@ -54,17 +54,23 @@ class Express:
         self._date_s = 0
         self._date = b""
 
-    def answer(self, message: RawRequestMessage, network: str) -> bytes | None:
-        """The whole answer, or None: the application answers. `message` has no body; `network` asks. Never raises."""
+    def is_plain(self, message: RawRequestMessage) -> bool:
+        """Whether nothing but its path decides if it is answered here. `message` has no body."""
+        return (
+            message.method == "GET"
+            and message.version == HttpVersion11
+            and not (message.should_close or message.upgrade or "Expect" in message.headers)
+        )
+
+    def answer(self, path: str, headers: Headers, network: str) -> bytes | None:
+        """The whole answer to a plain message, or None: the application answers. `network` asks. Never raises."""
         began = time.perf_counter()
-        if message.method != "GET" or message.should_close or message.upgrade or message.version != HttpVersion11:
-            return None
-        found = self._find(message.path)
-        if found is None or "Expect" in message.headers or not self._guard.admits(network):
+        found = self._find(path)
+        if found is None or not self._guard.admits(network):
             return None
         operation, target = found
         try:
-            answer = target(message.headers)
+            answer = target(headers)
         except Problem:
             return None  # the application says what is wrong
         except Exception:

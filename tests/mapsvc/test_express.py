@@ -7,11 +7,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 from aiohttp import web
-from aiohttp.http_parser import RawRequestMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +18,7 @@ from geo.station import Status
 from geo.world import World
 from mapsvc import connections
 from mapsvc.bodies import Bodies
-from mapsvc.connections import Connections, bind
+from mapsvc.connections import Connection, Connections, Headers, bind
 from mapsvc.express import Express
 from mapsvc.guard import Guard
 from mapsvc.limits import RateLimit
@@ -131,15 +130,15 @@ async def way(reader: Reader, rate: int, short: bool) -> AsyncIterator[Way]:
     app.add_routes(reader.routes())
     book, listener = Connections(Metrics("test")), bind("127.0.0.1", 0)
     if short:
-        answer = Express(reader, guard).answer
 
-        def noting(message: RawRequestMessage, network: str) -> bytes | None:
-            sent = answer(message, network)
-            if sent is not None:
-                taken.append(message.path)
-            return sent
+        class Noting(Express):
+            def answer(self, path: str, headers: Headers, network: str) -> bytes | None:
+                sent = super().answer(path, headers, network)
+                if sent is not None:
+                    taken.append(path)
+                return sent
 
-        book.at_once = noting
+        book.at_once = Noting(reader, guard)
     runner = web.AppRunner(app)
     await runner.setup()
     assert runner.server is not None
@@ -215,6 +214,59 @@ async def test_every_head_and_method_is_answered_alike() -> None:
                 *(compare(ways, (request(t, h, m, v),), (m,)) for t, h, m, v in cases[start : start + 100])
             )
         assert len(ways.short.taken) > 10 * len(TARGETS)
+
+
+LINES = (
+    "GET  {} HTTP/1.1", "GET {}  HTTP/1.1", "GET {} HTTP/1.1 HTTP/1.1", "get {} HTTP/1.1", "GET\t{} HTTP/1.1",
+    "GET {} HTTP/1.0",
+    "GET {} HTTP/1.2", "GET {}\r HTTP/1.1", "GET {}\0 HTTP/1.1", "GET {} HTTP/1.1\r\nExpect: 100-continue", "GET {} http/1.1",
+    " GET {} HTTP/1.1", "\r\nGET {} HTTP/1.1", "GET /{} HTTP/1.1", "GET h{} HTTP/1.1", "GET {} HTTP/1.1\r\n", "GET {}",
+    "POST {} HTTP/1.1", "GET {} HTTP/1.1\r\n\r\nGET {} HTTP/1.1", "GET {} HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+)  # fmt: skip
+"""Request lines, and what may stand before the rest of a head that was heard before."""
+
+
+@pytest.fixture
+def heard_again(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What was answered without being parsed."""
+    found: list[bytes] = []
+    plain = Connection._answered_again
+
+    def noting(self: Connection, data: bytes, at_once: Any) -> bool:
+        answered = plain(self, data, at_once)
+        if answered:
+            found.append(data)
+        return answered
+
+    monkeypatch.setattr(Connection, "_answered_again", noting)
+    return found
+
+
+async def test_a_head_that_was_heard_before_is_answered_alike(heard_again: list[bytes]) -> None:
+    async with both() as ways:
+        pairs: list[tuple[bytes, ...]] = [
+            (request(TARGETS[0], h), request(t, h)) for t in (*TARGETS, *ODD) for h in HEADS
+        ]
+        pairs += [(request(TILE, h), request(TILE, other)) for h in HEADS for other in HEADS if h != other]
+        pairs += [
+            (request(TILE), line.replace("{}", t).encode() + b"\r\nHost: h\r\n\r\n") for line in LINES for t in TARGETS
+        ]
+        pairs += [(request(TILE) + b"GET /v1/sta", b"tions/x HTTP/1.1\r\nHost: h\r\n\r\n")]
+        # What looks like a request of its own is the value of a header here.
+        pairs += [(request(TILE) + b"GET / HTTP/1.1\r\nHost: h\r\nX: ", request(t)) for t in TARGETS]
+        pairs += [(request(TILE), b"GET / HTTP/1.1\r\nHost: h\r\nX: ", request(t)) for t in TARGETS]
+        for start in range(0, len(pairs), 100):
+            await asyncio.gather(*(compare(ways, pieces, pause_s=0.05) for pieces in pairs[start : start + 100]))
+        assert len(heard_again) > 5 * len(TARGETS)
+        assert all(data.startswith(b"GET /") and data.count(b"\r\n\r\n") == 1 for data in heard_again)
+
+
+async def test_many_requests_on_one_connection_are_parsed_once(heard_again: list[bytes]) -> None:
+    async with both() as ways:
+        asked = tuple(request(t, "Accept-Encoding: gzip\r\n") for t in TARGETS * 3)
+        got = await compare(ways, asked, pause_s=0.02)
+        assert [status for status, _, _ in got.answers] == [200] * len(asked)
+        assert len(heard_again) == len(asked) - 1
 
 
 def filled(case: Case, target: bytes) -> tuple[bytes, ...]:
