@@ -1,7 +1,6 @@
 """The bytes of an MVT 2.1 point layer, all features at once (https://github.com/mapbox/vector-tile-spec/tree/master/2.1).
 
-Every feature's cursor starts at (0, 0) (spec 4.3.2), so a feature's bytes do not depend on its neighbours, and all
-features of a layer are written as one byte matrix (see geo.varint), without Python per feature:
+Every feature's cursor starts at (0, 0) (spec 4.3.2), so a feature's bytes do not depend on its neighbours:
 
     0x12 length | 0x08 id | 0x12 length (key value)* | 0x18 0x01 POINT | 0x22 length 0x09 MoveTo(1) zigzag x, zigzag y
 
@@ -13,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from geo.tilemath import EXTENT
 from geo.varint import Bytes, varint, varint_columns
 
 Ints = NDArray[np.int64]
+
+_MOST_BESIDE_TAGS = 3 + 9 + 2 + 5 + 2 * 5  # bytes of a feature: its heads, an id of 63 bits, two positions of 32
 
 _EXTENT = b"\x28" + varint(EXTENT)  # Layer.extent, which spec 4.1 demands although 4096 is the default
 
@@ -28,43 +30,62 @@ def point_features(
 ) -> tuple[Bytes, Ints, Ints]:
     """All features' bytes back to back, where each starts in them (n,), and the length of each id (n,).
 
-    `tags` (n, T) are the packed key and value indices, `tag_mask` which of the bytes count (None: all).
+    `tags` (n, T) are the packed key and value indices, `tag_mask` which of the bytes count (None: all). Raises ValueError.
     """
     n, width = tags.shape
-    id_bytes, id_mask = varint_columns(ids)
     at = np.array((px, py), np.int64)
+    at = at << 1 ^ at >> 63
     # Parameter integers (spec 4.3.2) are 32 bits wide; what overflows 64 bits in the shift turns up negative.
-    at_bytes, at_mask = varint_columns(at << 1 ^ at >> 63, limit=1 << 32)
-    at_width = at_bytes.shape[2]
-    id_length, at_length = id_mask.sum(axis=1), at_mask.sum(axis=(0, 2))
-    tag_length = width if tag_mask is None else tag_mask.sum(axis=1)
-    length = id_length + at_length + tag_length + 8  # 8: the field headers below, without the first two bytes
+    if n and not (at.min() >= 0 and at.max() < 1 << 32 and ids.min() >= 0):
+        raise ValueError("ids must be from 0, and positions fit 32 bits")
+    out = np.empty(n * (width + _MOST_BESIDE_TAGS), np.uint8)
+    start, id_length = np.empty(n, np.int64), np.empty(n, np.int64)
+    none = np.zeros((0, 0), np.bool_)
+    size = _write_features(
+        ids.astype(np.int64), at, tags, none if tag_mask is None else tag_mask, out, start, id_length
+    )
+    return out[:size], start, id_length
 
-    tags_from = 5 + id_bytes.shape[1]
-    type_from = tags_from + width
-    at_from = type_from + 5
-    rows = np.empty((n, at_from + 2 * at_width), np.uint8)
-    mask = np.ones(rows.shape, np.bool_)
-    rows[:, 0] = 0x12  # Layer.features
-    rows[:, 1] = length
-    rows[:, 2] = 0x08  # Feature.id
-    rows[:, 3 : tags_from - 2] = id_bytes
-    mask[:, 3 : tags_from - 2] = id_mask
-    rows[:, tags_from - 2] = 0x12  # Feature.tags, packed
-    rows[:, tags_from - 1] = tag_length
-    rows[:, tags_from:type_from] = tags
-    if tag_mask is not None:
-        mask[:, tags_from:type_from] = tag_mask
-    rows[:, type_from] = 0x18  # Feature.type
-    rows[:, type_from + 1] = 1  # POINT
-    rows[:, type_from + 2] = 0x22  # Feature.geometry, packed
-    rows[:, type_from + 3] = at_length + 1
-    rows[:, type_from + 4] = 0x09  # command MoveTo, count 1 (spec 4.3.1)
-    for axis, column in enumerate((at_from, at_from + at_width)):
-        rows[:, column : column + at_width] = at_bytes[axis]
-        mask[:, column : column + at_width] = at_mask[axis]
-    end = np.cumsum(length + 2)
-    return rows[mask], end - (length + 2), id_length
+
+@njit(cache=True)
+def _varint(out: Bytes, at: int, number: int) -> int:
+    while number > 127:
+        out[at] = number & 127 | 128
+        number >>= 7
+        at += 1
+    out[at] = number
+    return at + 1
+
+
+@njit(cache=True)
+def _write_features(
+    ids: Ints, places: Ints, tags: Bytes, tag_mask: NDArray[np.bool_], out: Bytes, start: Ints, id_length: Ints
+) -> int:
+    """Returns how many bytes there are."""
+    at = 0
+    for i in range(len(ids)):
+        start[i] = at
+        out[at] = 0x12  # Layer.features
+        out[at + 2] = 0x08  # Feature.id
+        end = _varint(out, at + 3, ids[i])
+        id_length[i] = end - at - 3
+        out[end] = 0x12  # Feature.tags, packed
+        tags_from = end + 2
+        end = tags_from
+        for k in range(tags.shape[1]):
+            if len(tag_mask) == 0 or tag_mask[i, k]:
+                out[end] = tags[i, k]
+                end += 1
+        out[tags_from - 1] = end - tags_from
+        out[end], out[end + 1] = 0x18, 1  # Feature.type: POINT
+        out[end + 2] = 0x22  # Feature.geometry, packed
+        out[end + 4] = 0x09  # command MoveTo, count 1 (spec 4.3.1)
+        geometry_from = end + 4
+        end = _varint(out, _varint(out, end + 5, places[0, i]), places[1, i])
+        out[geometry_from - 1] = end - geometry_from
+        out[at + 1] = end - at - 2
+        at = end
+    return at
 
 
 def layer_head(name: str) -> bytes:

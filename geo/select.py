@@ -19,6 +19,8 @@ from geo.world import World
 
 Counts = NDArray[np.uint16]
 
+MAX_NAMED = 64  # lists of operators whose tables are kept
+
 
 class Nearest(NamedTuple):
     """Stations by distance. `counts` (n, 4) by Availability and `max_kw` (n,) follow the filter; `unknown_hours`: as many as
@@ -145,8 +147,20 @@ def _attributes_match(world: World, rows: Rows, wanted: Filter) -> NDArray[np.bo
 
 def _operated_by(world: World, rows: Rows, names: tuple[str, ...]) -> NDArray[np.bool_]:
     """Party id or operator name, case-folded, equal to one of the names."""
-    wanted = set(names)
-    operators = np.array([name.casefold() in wanted for name in world.operators] or [False])
-    parties = np.array([party.casefold() in wanted for party in world.parties] or [False])
+    operators, parties = _tables(world, names)
     found: NDArray[np.bool_] = operators[world.stations.operator[rows]] | parties[world.stations.party[rows]]
     return found
+
+
+def _tables(world: World, names: tuple[str, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which operators, and which parties, have one of the names; kept, as a country has a thousand operators."""
+    known = world.named.get(names)
+    if known is not None and (len(known[0]), len(known[1])) == (len(world.operators), len(world.parties)):
+        return known
+    wanted = set(names)
+    operators = np.array([name.casefold() in wanted for name in world.operators], np.bool_)
+    parties = np.array([party.casefold() in wanted for party in world.parties], np.bool_)
+    if len(world.named) >= MAX_NAMED:
+        del world.named[next(iter(world.named))]
+    world.named[names] = operators, parties
+    return operators, parties

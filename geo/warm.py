@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from geo.mvt import STATIONS, encode_numbers, encode_points
 from geo.point import LatLon
 from geo.record import STATE, StationRecord
 from geo.summary_json import SummaryWriter
@@ -18,3 +19,6 @@ def warm() -> None:
     assert world.find("warm") is not None
     hits = world.nearby.nearest(LatLon(0.0, 0.0), 1.0, 1)
     SummaryWriter(world).write(hits.rows, metres=hits.metres)
+    one = np.zeros(1, np.int64)
+    encode_points(STATIONS, one, one, one, np.zeros((1, len(STATIONS.keys)), np.uint8))
+    encode_numbers("warm", ("count",), one, one, one, one.reshape(1, 1), np.ones((1, 1), np.bool_))

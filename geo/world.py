@@ -72,6 +72,7 @@ class World:
         self.nearby = NearbyIndex(self.stations, self._book.key)
         self.fine_cells: NDArray[np.uint64] = np.zeros(1024, np.uint64)
         self.operators: list[str] = []
+        self.named: dict[tuple[str, ...], tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}  # geo.select's
         self.station_count = 0
         self._clocks = PartyClocks()
         self._operator_ids: dict[str, int] = {}

@@ -98,14 +98,11 @@ def matches(headers: Headers, etag: str) -> bool:
 
 def answer_published(headers: Headers, published: Published, cache_control: str, content_type: str) -> Answer:
     """A prepared body, packed and hashed once for all requests."""
-    gzipped = published.gzipped is not None and accepts_gzip(headers)
+    gzipped = published.shrinks and accepts_gzip(headers)
     etag = published.gzip_etag if gzipped else published.etag
     if matches(headers, etag):
         return Answer(Head(304, cache_control, "", False), b"", etag)
-    body = published.body
-    if gzipped:
-        assert published.gzipped is not None
-        body = published.gzipped
+    body = published.gzipped if gzipped else published.body
     return Answer(Head(200, cache_control, content_type, gzipped), body, etag)
 
 

@@ -26,7 +26,7 @@ from mapsvc.parameter import Given, Parameter, Table, free_words
 from mapsvc.problems import Unavailable
 from mapsvc.replies import JSON, of_published
 from mapsvc.tally import Counts, Tally
-from mapsvc.tiles import Published, publish
+from mapsvc.tiles import Published
 
 KEEP_MS = 1000  # how long a document is sent again
 CACHE_CONTROL = "public, max-age=1"
@@ -207,7 +207,7 @@ class Summary:
                 for i in sorted(told, key=names.__getitem__)
             ],
         }
-        return publish(orjson.dumps(body))
+        return Published(orjson.dumps(body))
 
     async def run(self, _: web.Application) -> AsyncIterator[None]:
         """cleanup_ctx of the application: looks at the counter of updates."""

@@ -13,7 +13,7 @@ from mapsvc.openapi.operation import Operation
 from mapsvc.openapi.reads import DOCS, OPENAPI
 from mapsvc.params import parse_nothing
 from mapsvc.replies import DESCRIPTION, JSON, of_published
-from mapsvc.tiles import publish
+from mapsvc.tiles import Published
 
 
 class Documentation:
@@ -21,8 +21,8 @@ class Documentation:
 
     def __init__(self, operations: Sequence[Operation], base_url: str) -> None:
         told = document((*operations, OPENAPI, DOCS), base_url)
-        self._document = publish(orjson.dumps(told))
-        self._page = publish(render(told).encode())
+        self._document = Published(orjson.dumps(told))
+        self._page = Published(render(told).encode())
 
     def routes(self) -> list[web.RouteDef]:
         return [OPENAPI.route(self.openapi), DOCS.route(self.docs)]

@@ -12,13 +12,15 @@ warm()
 def none(self, sig):
     raise AssertionError(f"{self.py_func.__name__} compiled for {sig}")
 dispatcher.Dispatcher.compile = none
-from geo.filters import ConnectorFilter, Filter
+from geo.filters import NO_FILTER, ConnectorFilter, Filter
 from geo.point import LatLon
 from geo.record import tombstone
 from geo.select import nearest, select
 from geo.station import Status
 from geo.summary_json import SummaryWriter
+from geo.tilemath import Tile
 from geo.world import World
+from mapsvc.tiles import Tiles
 from tests.geo.model_world import State, Told
 from tests.geo.worlds import START_MS, make_evse, make_station, packed, record
 world, writer = World(), None
@@ -34,6 +36,8 @@ writer.write(hits.rows, metres=hits.metres)
 chosen = select(world, hits.rows, Filter(available=1))
 writer.write(hits.rows[chosen.keep], chosen.counts[chosen.keep], chosen.max_kw[chosen.keep])
 world.put([tombstone(5, 2)], packed([]), START_MS)
+Tiles(world).get(Tile(14, 8282, 5633), NO_FILTER, START_MS)
+Tiles(world).get(Tile(3, 4, 2), NO_FILTER, START_MS)
 world.find(make_station(7, 0, 0).key)
 """
 

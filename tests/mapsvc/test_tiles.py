@@ -83,7 +83,7 @@ class Etags:
 
     def note(self, published: Published) -> None:
         sent = [(published.etag, published.body)]
-        if published.gzipped is not None:
+        if published.shrinks:
             sent.append((published.gzip_etag, published.gzipped))
         for etag, body in sent:
             assert self._body.setdefault(etag, body) == body
