@@ -27,7 +27,7 @@ from geo.point import EARTH_RADIUS_M, LatLon
 from geo.strips import Strips
 
 MAX_RADIUS_M = 200_000.0
-FIRST_LOOK = 1.3  # times the distance that density suggests: two of three looks hold enough
+FIRST_LOOK = 1.3  # times the distance that density suggests: six of seven looks hold enough
 FURTHER = (1.4, 4.0)  # least and most that the next look is longer by
 SPARE = 2  # candidates for each hit that is wanted where statuses decide as well: a quarter of all is often free
 MAX_SUBSETS = 64

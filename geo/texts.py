@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 COMPACT_FROM = 1 << 20  # dead bytes
@@ -37,7 +38,7 @@ class Texts:
         self.data[self._used : self._used + len(joined)] = joined
         self._used += len(joined)
         if self._dead > max(COMPACT_FROM, self._used // 2):
-            self._compact()
+            self.compact()
 
     def drop(self, rows: NDArray[np.int32]) -> None:
         rows = rows[rows < len(self.length)]
@@ -57,13 +58,23 @@ class Texts:
             need = self._used + more
             self.data.resize(need + need // GROWTH, refcheck=False)
 
-    def _compact(self) -> None:
+    def compact(self) -> None:
+        """In place, as a second copy might not fit beside the first: 0.2 s for a million."""
         rows = np.flatnonzero(self.length)
         rows = rows[np.argsort(self.begin[rows])]
-        length = self.length[rows]
-        data = self.data[
-            np.repeat(self.begin[rows] - (np.cumsum(length) - length), length) + np.arange(int(length.sum()))
-        ]
-        self.data = np.concatenate((data, np.zeros(len(data) // GROWTH + 1024, np.uint8)))
-        self.begin[rows] = np.cumsum(length) - length
-        self._used, self._dead = len(data), 0
+        self._used, self._dead = _move_together(self.data, self.begin, self.length, rows), 0
+        self.data.resize(self._used + self._used // GROWTH + 1024, refcheck=False)
+
+
+@njit(cache=True)
+def _move_together(
+    data: NDArray[np.uint8], begin: NDArray[np.int64], length: NDArray[np.int32], rows: NDArray[np.int64]
+) -> int:
+    """`rows` by rising `begin`, so that every text moves to the front or stays. Returns how many bytes there are."""
+    used = 0
+    for row in rows:
+        for i in range(length[row]):
+            data[used + i] = data[begin[row] + i]
+        begin[row] = used
+        used += length[row]
+    return used

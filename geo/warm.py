@@ -19,6 +19,7 @@ def warm() -> None:
     assert world.find("warm") is not None
     hits = world.nearby.nearest(LatLon(0.0, 0.0), 1.0, 1)
     SummaryWriter(world).write(hits.rows, metres=hits.metres)
+    world.texts.compact()
     one = np.zeros(1, np.int64)
     encode_points(STATIONS, one, one, one, np.zeros((1, len(STATIONS.keys)), np.uint8))
     encode_numbers("warm", ("count",), one, one, one, one.reshape(1, 1), np.ones((1, 1), np.bool_))
