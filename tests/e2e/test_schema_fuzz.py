@@ -87,7 +87,11 @@ def allowed_as_sent(operation: Any, response: Any) -> bool:
     if {name for name, p in known.items() if p.get("required")} - {name for name, _ in sent}:
         return False
     return all(
-        name in known and any(Draft202012Validator(known[name]["schema"]).is_valid(value) for value in readings(text))
+        name in known
+        and (
+            (text == "" and known[name].get("allowEmptyValue"))
+            or any(Draft202012Validator(known[name]["schema"]).is_valid(value) for value in readings(text))
+        )
         for name, text in sent
     )
 
