@@ -23,6 +23,7 @@ from geo.tilemath import Tile, bounds, pixels
 
 FINEST = 13  # a square of 3 km at 50° N: a viewport of a phone
 MAX_SQUARES = 64
+_ALMOST_180 = 179.9999999
 EDGE_DEG = 1e-9  # a position this close to a square's edge may be owned by the neighbour, as projecting rounds
 
 
@@ -102,10 +103,10 @@ def _cover(parts: Sequence[Box]) -> tuple[int, list[list[Tile]]]:
 
 def _block(part: Box, level: int) -> tuple[Sequence[int], Sequence[int]]:
     """Columns and rows of the tiles that a box touches."""
-    # Longitude 180 is owned by column 0: what stands on the antimeridian itself is there.
-    at = pixels([part.north, part.south], [part.west, min(part.east, 179.9999999)], level)
+    # Longitude 180, and what projecting rounds to it, is owned by column 0: what stands on the antimeridian itself is there.
+    at = pixels([part.north, part.south], [part.west, min(part.east, _ALMOST_180)], level)
     columns: Sequence[int] = range(int(at.x[0]), int(at.x[1]) + 1)
-    if part.east == 180.0 and 0 not in columns:
+    if part.east > _ALMOST_180 and 0 not in columns:
         columns = [0, *columns]
     return columns, range(int(at.y[0]), int(at.y[1]) + 1)
 

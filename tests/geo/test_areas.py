@@ -46,6 +46,7 @@ def around(rng: random.Random, box: Box, n: int = 300) -> tuple[np.ndarray, np.n
 )  # fmt: skip
 @example(170.0, -10.0, 20.0, 5.0, 1)  # crosses the antimeridian
 @example(-180.0, -90.0, 359.9, 180.0, 1)
+@example(0.0, 0.0, 179.99999999999997, 0.0, 0)  # ends where projecting rounds to the antimeridian
 @example(100.0, 80.0, 80.0, 10.0, 1)  # ends on the antimeridian, at the pole
 def test_a_box(west: float, south: float, width: float, height: float, seed: int) -> None:
     east = west + width
