@@ -88,7 +88,7 @@ def unpack_doc(doc: bytes, summary: bytes = b"") -> Station:
 
 
 def evse_ids_of(doc: bytes) -> list[tuple[int, str]]:
-    """Slot and evse_id of the EVSEs that have one: a quarter of the work of `unpack_doc`. Raises CodecError."""
+    """Slot and evse_id of the EVSEs that have one, without the rest of the document. Raises CodecError."""
     try:
         found = _EVSES_DECODER.decode(_DECOMPRESSOR.decompress(doc))
     except (zstandard.ZstdError, msgspec.MsgspecError) as error:

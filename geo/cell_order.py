@@ -1,8 +1,7 @@
 """All stations in the order of their cells, so that whatever lies below some coarse cells is found at once.
 
 H3 orders the descendants of a cell together (geo.h3bits), so one order serves every resolution. It is made when somebody
-needs it: 0.1 s for a million stations the first time, some 10 ms after stations came, went or moved, as sorting what is
-nearly sorted is a merge.
+needs it, and anew after stations came, went or moved: sorting what is nearly sorted is a merge.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Summaries of stations as JSON, straight from the world's columns.
 
 The members that only a record changes stand ready as text (geo.station.summary_members), so do the connectors of each profile;
-the rest is numbers and instants, written digit by digit. Compiled (docs/decisions/0015): a list of twenty costs 6 µs whichever
-stations it holds, so nothing is kept that a status could make stale.
+the rest is numbers and instants, written digit by digit. Compiled (docs/decisions/0015): a list of twenty costs 14 µs whichever
+stations of a million it holds, so nothing is kept that a status could make stale.
 Oracle    tests/geo/test_summary_json.py renders the same with the json module.
 """
 

@@ -59,7 +59,7 @@ class Texts:
             self.data.resize(need + need // GROWTH, refcheck=False)
 
     def compact(self) -> None:
-        """In place, as a second copy might not fit beside the first: 0.2 s for a million."""
+        """In place, as a second copy might not fit beside the first."""
         rows = np.flatnonzero(self.length)
         rows = rows[np.argsort(self.begin[rows])]
         self._used, self._dead = _move_together(self.data, self.begin, self.length, rows), 0

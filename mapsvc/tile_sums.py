@@ -1,6 +1,6 @@
 """The aggregates of filters that people look through, kept current as those of the whole world are.
 
-Summing a filter over a million stations takes tens of milliseconds, and a map that shows a country through it asks for some
+Summing a filter over a million stations takes 0.2 s, and a map that shows a country through it asks for some
 dozen tiles each second. So a filter that is asked for again gets aggregates of its own. They are made in slices between two
 other things, and until all is in, and whenever they lag, tiles are summed from the stations: the bytes are the same.
 """

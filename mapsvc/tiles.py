@@ -42,14 +42,14 @@ STATION_EVERY_MS, AGGREGATE_EVERY_MS = 100, 1000
 LOOKED_AT_MS = 10_000  # whoever looks at a tile of changing stations asks for it again within that time
 CACHE_BYTES = 64 << 20  # prepared tiles of one worker
 GZIP_FROM_BYTES = 200  # smaller bodies do not shrink
-SUMMED_ROWS = 20_000  # stations summed up through a filter in one go: 2 ms
+SUMMED_ROWS = 20_000  # stations summed up through a filter in one go: 4 ms
 MAX_WAITING = 32  # requests for such tiles
 
 assert FINE_RES == BASE_RES and BUCKET_ZOOM == MIN_STATION_ZOOM
 
 
 class Published:
-    """A tile as it is sent: packed when somebody first wants it so, which takes a third of all the time of a cold tile."""
+    """A tile as it is sent; packed when somebody first wants it so."""
 
     __slots__ = ("_packed", "body", "etag", "gzip_etag")
 
