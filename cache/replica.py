@@ -1,7 +1,7 @@
 """The replica: a World that follows Redis. Every API worker owns one; nobody else's failure stops it from answering.
 
-Loading   the head of each shard is read first, then the cells, then the stream from that head on: whatever changed while
-          the cells were read comes again, and `n` decides.
+Loading   the heads of the shards are read first, then their cells, then the streams from those heads on: whatever changed
+          while the cells were read comes again, and `n` decides.
 Tailing   own reads, no consumer groups. XREAD past a trim reports nothing, so the gap check is ours: an entry must begin
           at most right after what this replica has. A gap, or a new epoch, means: read that shard's cells again *into the
           same world*, which goes on answering; `n` decides again, and stations that the cells no longer hold are dropped.
@@ -18,12 +18,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from cache import tasks
 from cache.client import UNREACHABLE, Cache, RedisError, Script, read_groups
@@ -38,6 +39,7 @@ from geo.world import World
 log = logging.getLogger(__name__)
 
 CELLS_AT_ONCE = 48  # cells asked for in one round trip: some hundred stations, about 8 ms of decoding
+CELLS_TO_BEGIN = 500  # likewise while nobody is answered yet: a change of the world costs before its first row
 BLOCK_MS = 1000  # longest wait of one stream read
 ENTRIES = 128  # of each stream in one read
 ROWS_AT_ONCE = 2000  # applied in one go, some 6 ms; requests come between
@@ -51,6 +53,7 @@ TICK_S = 0.05  # time acts at least this often when something is due
 
 CELLS = Script("cells")
 
+_NO_NUMS = np.zeros(0, np.int64)
 _PARTIES = msgspec.json.Decoder(dict[str, PartyClock])
 
 Clock = Callable[[], int]
@@ -80,6 +83,17 @@ class ShardPosition:
         self.void = False  # the database went back below n: what this replica has of the shard means nothing
         self.suspected_n = -1  # where it stood when the relay last claimed more than the stream brought
         self.seen_id = "0-0"  # the side stream is short: its history freshens what the cells say
+
+
+Cell = tuple[str, int]
+"""A cell's name, and a shard that has stations there."""
+
+
+class Reply(NamedTuple):
+    """Hashes of one shard's cells: the values of stations and EVSEs in turn."""
+
+    shard: int
+    values: list[list[bytes]]
 
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
@@ -201,9 +215,8 @@ class Replica:
         async for _ in _patiently():
             try:
                 while True:
-                    for shard in shards:
-                        if self.positions[shard].stale:
-                            await self._load(shard)
+                    if stale := [shard for shard in shards if self.positions[shard].stale]:
+                        await self._load(stale)
                     if await self._tail(shards):
                         await asyncio.sleep(REST_S)
             except (RedisError, *UNREACHABLE) as error:
@@ -215,57 +228,73 @@ class Replica:
 
     # -- loading ------------------------------------------------------------------------------------------------------
 
-    async def _load(self, shard: int) -> None:
-        """Reads one shard's cells into the world."""
-        position, epoch = self.positions[shard], self.epoch
-        keys = ShardKeys(shard, epoch)
-        head = await self._head(keys)
-        if head is None:
-            await asyncio.sleep(NOT_THERE_S)  # being rebuilt, or lost and noticed by the relay soon
+    async def _load(self, shards: Iterable[int]) -> None:
+        """Reads the cells of these shards into the world, of all shards by rising cell: neighbours that come together stand
+        together (geo.world)."""
+        epoch = self.epoch
+        heads = {shard: head for shard in shards if (head := await self._head_to_load(shard, epoch)) is not None}
+        if not heads:
+            await asyncio.sleep(NOT_THERE_S)
             return
+        cells: list[Cell] = []
+        for shard in heads:
+            names = await self._cache.call("SMEMBERS", ShardKeys(shard, epoch).cells)
+            cells += [(name.decode(), shard) for name in names]
+        found: dict[int, list[NDArray[np.int64]]] = {shard: [] for shard in heads}
+        async with aclosing(self._read_cells(epoch, sorted(cells))) as coming:
+            async for replies in coming:
+                self._take_cells(replies, found)
+        for shard, head in heads.items():
+            position, after = self.positions[shard], await self._head(ShardKeys(shard, epoch))
+            if after is None or after.n < head.n or after.mark != head.mark or epoch != self.epoch:
+                continue  # the cells went, or went back, while they were read: what was not found may well exist
+            self.world.keep_only(shard, np.concatenate([_NO_NUMS, *found[shard]]), head.n)
+            position.n, position.target, position.epoch = head.n, after.n, epoch
+            position.stale = position.void = False
+            self._fed_at = time.monotonic()
+
+    async def _head_to_load(self, shard: int, epoch: int) -> Head | None:
+        """None: it cannot be read now."""
+        position, head = self.positions[shard], await self._head(ShardKeys(shard, epoch))
+        if head is None:
+            return None  # being rebuilt, or lost and noticed by the relay soon
         if position.void or (head.void and position.epoch not in (-1, epoch)):
             self.world.forget_versions(self.world.rows_of_shard(shard))
         elif head.n < position.n:
-            await asyncio.sleep(NOT_THERE_S)  # an old copy, or a new epoch: the relay is bringing it forward
-            return
-        found: set[int] = set()
-        cells = sorted(await self._cache.call("SMEMBERS", keys.cells))
-        async with aclosing(self._read_cells(keys, [cell.decode() for cell in cells])) as coming:
-            async for replies in coming:
-                self._take_cells(replies, found)
-        after = await self._head(keys)
-        if after is None or after.n < head.n or after.mark != head.mark or epoch != self.epoch:
-            return  # the cells went, or went back, while they were read: what was not found may well exist
-        self.world.keep_only(shard, found, head.n)
-        position.n, position.target, position.epoch = head.n, after.n, epoch
-        position.stale = position.void = False
-        self._fed_at = time.monotonic()
+            return None  # an old copy, or a new epoch: the relay is bringing it forward
+        return head
 
-    async def _read_cells(self, keys: ShardKeys, cells: list[str]) -> AsyncGenerator[list[list[bytes]], None]:
-        """The hashes of the cells, stations and EVSEs in turn, some at a time; Redis works on the next while we do on
-        these."""
+    async def _read_cells(self, epoch: int, cells: Sequence[Cell]) -> AsyncGenerator[list[Reply], None]:
+        """The hashes of the cells, some at a time; Redis works on the next while we do on these."""
+        at_once = CELLS_AT_ONCE if self.ready else CELLS_TO_BEGIN
 
-        def ask(start: int) -> asyncio.Future[list[list[bytes]]]:
-            part = cells[start : start + CELLS_AT_ONCE]
-            names = [name(cell) for cell in part for name in (keys.stations, keys.evses)]
-            return asyncio.ensure_future(self._cache.run(CELLS, names, []))
+        async def ask(start: int) -> list[Reply]:
+            of_shard: dict[int, list[str]] = {}
+            for cell, shard in cells[start : start + at_once]:
+                keys = ShardKeys(shard, epoch)
+                of_shard.setdefault(shard, []).extend((keys.stations(cell), keys.evses(cell)))
+            replies = await asyncio.gather(*(self._cache.run(CELLS, names, []) for names in of_shard.values()))
+            return [Reply(shard, reply) for shard, reply in zip(of_shard, replies, strict=True)]
 
-        coming = ask(0) if cells else None
+        coming = asyncio.ensure_future(ask(0)) if cells else None
         try:
-            for start in range(CELLS_AT_ONCE, len(cells) + CELLS_AT_ONCE, CELLS_AT_ONCE):
+            for start in range(at_once, len(cells) + at_once, at_once):
                 assert coming is not None
                 replies = await coming
-                coming = ask(start) if start < len(cells) else None
+                coming = asyncio.ensure_future(ask(start)) if start < len(cells) else None
                 await asyncio.sleep(0)  # requests come first
                 yield replies
         finally:
             if coming is not None:
                 coming.cancel()
 
-    def _take_cells(self, replies: list[list[bytes]], found: set[int]) -> None:
-        records = [unpack_record(value) for reply in replies[0::2] for value in reply]
-        states = unpack_states([value for reply in replies[1::2] for value in reply])
-        found.update(record.num for record in records if not record.removed)
+    def _take_cells(self, replies: list[Reply], found: dict[int, list[NDArray[np.int64]]]) -> None:
+        records: list[StationRecord] = []
+        for shard, values in replies:
+            of_shard = [unpack_record(value) for cell in values[0::2] for value in cell]
+            found[shard].append(np.array([record.num for record in of_shard if not record.removed], np.int64))
+            records += of_shard
+        states = unpack_states([value for _, values in replies for cell in values[1::2] for value in cell])
         self.world.put(records, states, self.now_ms())
         self._fed_at = time.monotonic()
 

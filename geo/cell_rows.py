@@ -29,7 +29,7 @@ class CellRows(NamedTuple):
     """
 
     cells: Cells
-    counts: NDArray[np.int32]
+    counts: NDArray[np.signedinteger[Any]]
     max_kw: NDArray[np.float32]
     best_num: Ints
     best_kw: NDArray[np.float32]

@@ -49,6 +49,9 @@ class StationTable(Table):
     lat: NDArray[np.float64]
     lon: NDArray[np.float64]
     xyz: NDArray[np.float64]  # unit vector, (capacity, 3)
+    grid_x: NDArray[np.uint32]  # geo.tilemath.grid_position
+    grid_y: NDArray[np.uint32]
+    cell: NDArray[np.uint64]  # H3, of geo.spatial.FINE_RES
     shard: NDArray[np.uint8]
     party: NDArray[np.int32]
     operator: NDArray[np.int32]
@@ -58,8 +61,8 @@ class StationTable(Table):
     first: NDArray[np.int32]  # first EVSE row
     slots: NDArray[np.int32]  # EVSE rows, one a slot
     shown: NDArray[np.bool_]  # a station stands here
-    masks: NDArray[np.uint64]  # (capacity, 4): slots by Availability (UNKNOWN, FREE, BUSY, OUT_OF_SERVICE)
-    counts: NDArray[np.uint16]  # (capacity, 4): the same counted, slots beyond 63 included
+    masks: NDArray[np.uint32]  # (capacity, 4): slots by Availability (UNKNOWN, FREE, BUSY, OUT_OF_SERVICE)
+    counts: NDArray[np.uint16]  # (capacity, 4): the same counted, slots beyond those of a mask included
     max_kw: NDArray[np.float32]
     changed_ms: NDArray[np.int64]  # the latest of its EVSEs that ever reported; 0: none did
     seen_ms: NDArray[np.int64]  # likewise
@@ -69,9 +72,10 @@ class StationTable(Table):
             capacity,
             {
                 "num": np.int64, "n": np.int64, "lat": np.float64, "lon": np.float64, "xyz": (np.float64, 3),
-                "shard": np.uint8, "party": np.int32, "operator": np.int32, "facilities": np.uint64, "profile": np.int32,
-                "schedule": np.int32, "first": np.int32, "slots": np.int32, "shown": np.bool_,
-                "masks": (np.uint64, 4), "counts": (np.uint16, 4), "max_kw": np.float32,
+                "grid_x": np.uint32, "grid_y": np.uint32, "cell": np.uint64, "shard": np.uint8, "party": np.int32,
+                "operator": np.int32, "facilities": np.uint64, "profile": np.int32, "schedule": np.int32, "first": np.int32,
+                "slots": np.int32, "shown": np.bool_,
+                "masks": (np.uint32, 4), "counts": (np.uint16, 4), "max_kw": np.float32,
                 "changed_ms": np.int64,
                 "seen_ms": np.int64,
             },

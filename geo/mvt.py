@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geo.mvt_bytes import layer_head, layer_tail, point_features, wrap_layer
-from geo.varint import Bytes, varint_columns
+from geo.mvt_bytes import Bytes, layer_head, layer_tail, number_features, point_features, wrap_layer
 
 Ints = NDArray[np.int64]
 
@@ -35,7 +34,8 @@ NUMBERS: tuple[int, ...] = (
     *(100, 110, 120, 125, 130, 140, 150, 160, 175, 180, 200, 225, 240, 250, 300, 320, 350, 360),
     *(400, 480, 500, 600, 720, 800, 900, 1000, 1200),
 )
-_FLOOR_INDEX: Bytes = (np.searchsorted(NUMBERS, np.arange(NUMBERS[-1] + 1), side="right") - 1).astype(np.uint8)
+FLOOR_INDEX: Bytes = (np.searchsorted(NUMBERS, np.arange(NUMBERS[-1] + 1), side="right") - 1).astype(np.uint8)
+"""By a whole number up to the largest of NUMBERS: the index of the largest one not above it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def floor_index(values: ArrayLike) -> Bytes:
     given = np.asarray(values)
     if not np.all(given >= 0):  # asked this way round NaN fails too
         raise ValueError("a count or power must be a number from 0")
-    index: Bytes = _FLOOR_INDEX[np.minimum(given, NUMBERS[-1]).astype(np.intp)]
+    index: Bytes = FLOOR_INDEX[np.minimum(given, NUMBERS[-1]).astype(np.intp)]
     return index
 
 
@@ -100,10 +100,7 @@ def encode_points(schema: LayerSchema, ids: Ints, px: Ints, py: Ints, tags: Byte
         return EncodedLayer(bytearray(), np.zeros(0, np.int64))
     if tags.max() >= len(schema.values):
         raise ValueError("a tag is the index of a value of the schema")
-    pairs = np.empty((n, 2 * k), np.uint8)
-    pairs[:, 0::2] = np.arange(k, dtype=np.uint8)
-    pairs[:, 1::2] = tags
-    body, start, id_length = point_features(ids, px, py, pairs, None)
+    body, start, id_length = point_features(_as_int64(ids), _as_int64(px), _as_int64(py), np.ascontiguousarray(tags))
     data = wrap_layer(schema.head, body, schema.tail)
     first = len(data) - len(schema.tail) - len(body)
     # Before the first value index: feature head 2, id 1 + its length, tags head 2, key index 1.
@@ -142,27 +139,24 @@ def encode_numbers(
         raise ValueError("present must be an array of booleans")
     if n == 0:
         return b""
-    dictionary, indices = np.unique(values[present], return_inverse=True)
+    dictionary = np.unique(values[present]).astype(np.int64)
     if len(dictionary) >= 1 << 21:
         raise ValueError("too many different values in one layer")
-    rank = np.zeros((n, k), np.int64)
-    rank[present] = indices
-    index_bytes, index_mask = varint_columns(rank)
-    width = 1 + index_bytes.shape[2]
-    pairs = np.empty((n, k, width), np.uint8)
-    pairs[:, :, 0] = np.arange(k, dtype=np.uint8)
-    pairs[:, :, 1:] = index_bytes
-    mask = np.empty((n, k, width), np.bool_)
-    mask[:, :, 0] = present
-    mask[:, :, 1:] = index_mask & present[:, :, None]
-    body, _, _ = point_features(ids, px, py, pairs.reshape(n, -1), mask.reshape(n, -1))
-    return bytes(wrap_layer(layer_head(name), body, layer_tail(keys, dictionary)))
+    tail = layer_tail(keys, dictionary)
+    ids, px, py, values = _as_int64(ids), _as_int64(px), _as_int64(py), _as_int64(values)
+    body = number_features(ids, px, py, values, np.ascontiguousarray(present), dictionary)
+    return bytes(wrap_layer(layer_head(name), body, tail))
 
 
 def _check_integers(*columns: NDArray[Any]) -> None:
     # Floats would be refused by a shift operator deep inside, and an unsigned 64-bit column be turned into floats.
     if any(column.dtype.kind not in "iu" or column.dtype == np.uint64 for column in columns):
         raise ValueError("ids, positions, offsets and values must be arrays of integers (not uint64)")
+
+
+def _as_int64(column: NDArray[Any]) -> Ints:
+    """As compiled code takes it."""
+    return np.ascontiguousarray(column, np.int64)
 
 
 def _check_tags(tags: NDArray[Any]) -> None:

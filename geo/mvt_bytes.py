@@ -16,35 +16,55 @@ from numba import njit
 from numpy.typing import NDArray
 
 from geo.tilemath import EXTENT
-from geo.varint import Bytes, varint, varint_columns
 
+Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 _MOST_BESIDE_TAGS = 3 + 9 + 2 + 5 + 2 * 5  # bytes of a feature: its heads, an id of 63 bits, two positions of 32
+_MOST_OF_INDEX = 3  # bytes of a value's index, of 21 bits
+
+
+def varint(value: int) -> bytes:
+    """Minimal varint of a value from 0 to 2^64 - 1 (https://protobuf.dev/programming-guides/encoding/#varints)."""
+    if not 0 <= value < 1 << 64:
+        raise ValueError("a varint holds 0 to 2^64 - 1")
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
 
 _EXTENT = b"\x28" + varint(EXTENT)  # Layer.extent, which spec 4.1 demands although 4096 is the default
 
 
-def point_features(
-    ids: Ints, px: Ints, py: Ints, tags: Bytes, tag_mask: NDArray[np.bool_] | None
-) -> tuple[Bytes, Ints, Ints]:
+def point_features(ids: Ints, px: Ints, py: Ints, tags: Bytes) -> tuple[Bytes, Ints, Ints]:
     """All features' bytes back to back, where each starts in them (n,), and the length of each id (n,).
 
-    `tags` (n, T) are the packed key and value indices, `tag_mask` which of the bytes count (None: all). Raises ValueError.
+    `tags` (n, k): value indices below 128 of keys 0 to k - 1. Raises ValueError.
     """
-    n, width = tags.shape
-    at = np.array((px, py), np.int64)
-    at = at << 1 ^ at >> 63
-    # Parameter integers (spec 4.3.2) are 32 bits wide; what overflows 64 bits in the shift turns up negative.
-    if n and not (at.min() >= 0 and at.max() < 1 << 32 and ids.min() >= 0):
-        raise ValueError("ids must be from 0, and positions fit 32 bits")
-    out = np.empty(n * (width + _MOST_BESIDE_TAGS), np.uint8)
+    n, k = tags.shape
+    out = np.empty(n * (2 * k + _MOST_BESIDE_TAGS), np.uint8)
     start, id_length = np.empty(n, np.int64), np.empty(n, np.int64)
-    none = np.zeros((0, 0), np.bool_)
-    size = _write_features(
-        ids.astype(np.int64), at, tags, none if tag_mask is None else tag_mask, out, start, id_length
-    )
+    size = _write_points(ids, px, py, tags, out, start, id_length)
+    _check(size)
     return out[:size], start, id_length
+
+
+def number_features(ids: Ints, px: Ints, py: Ints, values: Ints, present: NDArray[np.bool_], dictionary: Ints) -> Bytes:
+    """All features' bytes back to back. values and present (n, k): what is present stands in `dictionary`, which is rising and
+    of less than 2^21 numbers. Raises ValueError."""
+    n, k = values.shape
+    out = np.empty(n * ((1 + _MOST_OF_INDEX) * k + _MOST_BESIDE_TAGS), np.uint8)
+    size = _write_numbers(ids, px, py, values, present, dictionary, out)
+    _check(size)
+    return out[:size]
+
+
+def _check(size: int) -> None:
+    if size < 0:
+        raise ValueError("ids must be from 0, and positions fit 32 bits")
 
 
 @njit(cache=True)
@@ -58,33 +78,69 @@ def _varint(out: Bytes, at: int, number: int) -> int:
 
 
 @njit(cache=True)
-def _write_features(
-    ids: Ints, places: Ints, tags: Bytes, tag_mask: NDArray[np.bool_], out: Bytes, start: Ints, id_length: Ints
-) -> int:
-    """Returns how many bytes there are."""
+def _head(out: Bytes, at: int, feature_id: int) -> int:
+    """A feature up to its tags."""
+    out[at] = 0x12  # Layer.features; its length comes last
+    out[at + 2] = 0x08  # Feature.id
+    end = _varint(out, at + 3, feature_id)
+    out[end] = 0x12  # Feature.tags, packed; their length comes later
+    return end + 2
+
+
+@njit(cache=True)
+def _end(out: Bytes, at: int, tags_from: int, end: int, px: int, py: int) -> int:
+    """What follows the tags, which end at `end`, and the lengths. -1: a position beyond 32 bits."""
+    out[tags_from - 1] = end - tags_from
+    out[end], out[end + 1] = 0x18, 1  # Feature.type: POINT
+    out[end + 2] = 0x22  # Feature.geometry, packed
+    out[end + 4] = 0x09  # command MoveTo, count 1 (spec 4.3.1)
+    geometry_from = end + 4
+    x, y = px << 1 ^ px >> 63, py << 1 ^ py >> 63  # zigzag
+    # Parameter integers (spec 4.3.2) are 32 bits wide; what overflows 64 bits in the shift turns up negative.
+    if x < 0 or y < 0 or x >= 1 << 32 or y >= 1 << 32:
+        return -1
+    end = _varint(out, _varint(out, end + 5, x), y)
+    out[geometry_from - 1] = end - geometry_from
+    out[at + 1] = end - at - 2
+    return end
+
+
+@njit(cache=True)
+def _write_points(ids: Ints, px: Ints, py: Ints, tags: Bytes, out: Bytes, start: Ints, id_length: Ints) -> int:
+    """Returns how many bytes there are; -1: an id or a position out of range."""
     at = 0
     for i in range(len(ids)):
+        if ids[i] < 0:
+            return -1
         start[i] = at
-        out[at] = 0x12  # Layer.features
-        out[at + 2] = 0x08  # Feature.id
-        end = _varint(out, at + 3, ids[i])
-        id_length[i] = end - at - 3
-        out[end] = 0x12  # Feature.tags, packed
-        tags_from = end + 2
-        end = tags_from
+        tags_from = end = _head(out, at, ids[i])
+        id_length[i] = end - at - 5
         for k in range(tags.shape[1]):
-            if len(tag_mask) == 0 or tag_mask[i, k]:
-                out[end] = tags[i, k]
-                end += 1
-        out[tags_from - 1] = end - tags_from
-        out[end], out[end + 1] = 0x18, 1  # Feature.type: POINT
-        out[end + 2] = 0x22  # Feature.geometry, packed
-        out[end + 4] = 0x09  # command MoveTo, count 1 (spec 4.3.1)
-        geometry_from = end + 4
-        end = _varint(out, _varint(out, end + 5, places[0, i]), places[1, i])
-        out[geometry_from - 1] = end - geometry_from
-        out[at + 1] = end - at - 2
-        at = end
+            out[end], out[end + 1] = k, tags[i, k]
+            end += 2
+        at = _end(out, at, tags_from, end, px[i], py[i])
+        if at < 0:
+            return -1
+    return at
+
+
+@njit(cache=True)
+def _write_numbers(
+    ids: Ints, px: Ints, py: Ints, values: Ints, present: NDArray[np.bool_], dictionary: Ints, out: Bytes
+) -> int:
+    """Likewise."""
+    at = 0
+    for i in range(len(ids)):
+        if ids[i] < 0:
+            return -1
+        tags_from = end = _head(out, at, ids[i])
+        for k in range(values.shape[1]):
+            if present[i, k]:
+                out[end] = k
+                end = _varint(out, end + 1, np.searchsorted(dictionary, values[i, k]))
+        at = _end(out, at, tags_from, end, px[i], py[i])
+        if at < 0:
+            return -1
     return at
 
 
@@ -95,19 +151,28 @@ def layer_head(name: str) -> bytes:
 
 
 def layer_tail(keys: Sequence[str], values: Ints) -> bytes:
-    """The dictionary: keys and uint_value values (spec 4.4), then the extent."""
+    """The dictionary: keys and uint_value values (spec 4.4), then the extent. Raises ValueError."""
     named = b"".join(b"\x1a" + varint(len(text)) + text for text in (key.encode() for key in keys))
-    if len(values) == 0:
-        return named + _EXTENT
-    number_bytes, number_mask = varint_columns(values)
-    rows = np.empty((len(values), 3 + number_bytes.shape[1]), np.uint8)
-    mask = np.ones(rows.shape, np.bool_)
-    rows[:, 0] = 0x22  # Layer.values
-    rows[:, 1] = number_mask.sum(axis=1) + 1
-    rows[:, 2] = 0x28  # Value.uint_value
-    rows[:, 3:] = number_bytes
-    mask[:, 3:] = number_mask
-    return named + rows[mask].tobytes() + _EXTENT
+    out = np.empty(12 * len(values), np.uint8)
+    size = _write_values(values, out)
+    if size < 0:
+        raise ValueError("a number in a tile here is from 0 to 2^63 - 1")
+    return named + out[:size].tobytes() + _EXTENT
+
+
+@njit(cache=True)
+def _write_values(values: Ints, out: Bytes) -> int:
+    """Returns how many bytes there are; -1: a negative value."""
+    at = 0
+    for value in values:
+        if value < 0:
+            return -1
+        out[at] = 0x22  # Layer.values; its length comes last
+        out[at + 2] = 0x28  # Value.uint_value
+        end = _varint(out, at + 3, value)
+        out[at + 1] = end - at - 2
+        at = end
+    return at
 
 
 def wrap_layer(head: bytes, body: Bytes, tail: bytes) -> bytearray:

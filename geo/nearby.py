@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from math import sqrt
+from math import asin, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +24,9 @@ from numpy.typing import NDArray
 
 from geo.columns import StationTable
 from geo.point import EARTH_RADIUS_M, LatLon
-from geo.strips import Strips
+from geo.strips import FIRST_LOOK, Near, Strips, further
 
 MAX_RADIUS_M = 200_000.0
-FIRST_LOOK = 1.3  # times the distance that density suggests: six of seven looks hold enough
-FURTHER = (1.4, 4.0)  # least and most that the next look is longer by
 SPARE = 2  # candidates for each hit that is wanted where statuses decide as well: a quarter of all is often free
 MAX_SUBSETS = 64
 MAX_LISTED = 4_000_000  # stations in the strips of all subsets: 48 MB
@@ -46,15 +44,16 @@ class Subset(NamedTuple):
 
 
 _DIAMETER_M = 2 * EARTH_RADIUS_M
-_PLACES = np.arange(1000)
 
 
 class Hits(NamedTuple):
     rows: Rows  # nearest first
     metres: Floats
-    searched: (
-        Rows  # all of the subset that are as near as the last hit, or within the radius if the limit was not reached
-    )
+
+
+class Chosen(NamedTuple):
+    hits: Hits
+    searched: Rows  # all of the subset as near as the last hit, or within the radius if the limit was not reached
     places: NDArray[
         np.intp
     ]  # of the hits in `searched`, and in what `choose` was asked about last, which began with it
@@ -77,54 +76,52 @@ class NearbyIndex:
         self._all = Strips()
         self._books: OrderedDict[Hashable, _Book] = OrderedDict()
 
-    def nearest(
-        self,
-        at: LatLon,
-        radius_m: float,
-        limit: int,
-        subset: Subset | None = None,
-        choose: Choose | None = None,
-        spare: int = SPARE,
-    ) -> Hits:
-        """The `limit` nearest stations of the subset within `radius_m` (≤ MAX_RADIUS_M) for which `choose(rows)` holds; ties
-        by id. `choose` is asked about candidates, nearest first, once a look; `spare`: how many candidates for each hit it
-        may be worth to begin with."""
+    def nearest(self, at: LatLon, radius_m: float, limit: int) -> Hits:
+        """The `limit` nearest stations within `radius_m` (≤ MAX_RADIUS_M); ties by id."""
+        found = self._all.nearest(at, radius_m, limit, self._stations.xyz)
+        return self._hits(found, limit)[0]
+
+    def chosen(
+        self, at: LatLon, radius_m: float, limit: int, subset: Subset | None, choose: Choose, spare: int = SPARE
+    ) -> Chosen:
+        """The `limit` nearest stations of the subset within `radius_m` for which `choose(rows)` holds; ties by id. `choose` is
+        asked about candidates, nearest first, once a look; `spare`: how many candidates for each hit it may be worth to
+        begin with."""
         book = None if subset is None else self._book(subset)
         unlisted = book if book is not None and book.listed is None else None
         strips = book.listed if book is not None and book.listed is not None else self._all
-        enough = limit if choose is None else spare * limit
+        enough = spare * limit
         length_m = FIRST_LOOK * strips.reach_m(at, enough if unlisted is None else enough / unlisted.share)
         while True:
             length_m = min(radius_m, length_m)
-            rows, chord2 = strips.near(at, length_m, self._stations.xyz)
+            near = strips.within(at, length_m, self._stations.xyz)
             if unlisted is not None:
-                belong = self._judge(unlisted, rows)
-                rows, chord2 = rows[belong], chord2[belong]
-            hits = self._hits(rows, chord2, limit, choose)
-            if length_m >= radius_m or len(hits.rows) == limit:
-                return hits
-            least, most = FURTHER
-            length_m *= min(most, max(least, sqrt(1.5 * enough / (len(rows) + 1))))
+                belong = self._judge(unlisted, near.rows)
+                near = Near(near.rows[belong], near.chord2[belong])
+            places = choose(near.rows).nonzero()[0]
+            if length_m >= radius_m or len(places) >= limit:
+                return self._chosen(near, places, limit)
+            length_m *= further(enough, len(near.rows))
 
-    def _hits(self, rows: Rows, chord2: Floats, limit: int, choose: Choose | None) -> Hits:
-        """Of all candidates as near as the last of them, in ascending order."""
-        count = len(rows)
-        if choose is None:
-            end = _with_ties(chord2, count, limit)
-            places, hits, told = _PLACES[:end] if end <= len(_PLACES) else np.arange(end), rows[:end], chord2[:end]
-            searched = hits
-        else:
-            places = choose(rows).nonzero()[0]
-            end = _with_ties(chord2[places], len(places), limit) if len(places) > limit else len(places)
-            places = places[:end]
-            hits, told = rows[places], chord2[places]
-            searched = rows[: count if end < limit else int(chord2.searchsorted(told[-1], "right"))]
-        if _are_tied(told):  # ids decide among those that are equally far
-            keys = map(self._key_of, hits.tolist())
-            ranked = sorted(zip(told.tolist(), keys, range(len(told)), strict=True))
-            at = np.array([place for _, _, place in ranked], np.intp)
-            places, hits = places[at], hits[at]
-        return Hits(hits[:limit], _metres_of(told[:limit]), searched, places[:limit])
+    def _chosen(self, near: Near, places: NDArray[np.intp], limit: int) -> Chosen:
+        count = len(near.rows)
+        if len(places) >= limit:  # all candidates that are as far as the last hit
+            farthest = near.chord2[places[limit - 1]]
+            count = int(near.chord2.searchsorted(farthest, "right"))
+            places = places[: int(places.searchsorted(count))]
+        hits, ranks = self._hits(Near(near.rows[places], near.chord2[places]), limit)
+        return Chosen(hits, near.rows[:count], places[:limit] if ranks is None else places[ranks])
+
+    def _hits(self, near: Near, limit: int) -> tuple[Hits, NDArray[np.intp] | None]:
+        """Of candidates in ascending order, those as far as the last hit among them; and where each hit was, if not where it
+        is."""
+        rows, chord2 = near
+        metres, tied = _metres_of(chord2)
+        if not tied:
+            return Hits(rows[:limit], metres[:limit]), None
+        ranked = sorted(zip(chord2.tolist(), map(self._key_of, rows.tolist()), range(len(rows)), strict=True))
+        ranks = np.array([place for _, _, place in ranked[:limit]], np.intp)
+        return Hits(rows[ranks], metres[ranks]), ranks
 
     # -- subsets ------------------------------------------------------------------------------------------------------
 
@@ -171,23 +168,10 @@ class NearbyIndex:
 
 
 @njit(cache=True)
-def _metres_of(chord2: Floats) -> Floats:
-    """Of squared chords far below 4: MAX_RADIUS_M."""
-    return _DIAMETER_M * np.arcsin(0.5 * np.sqrt(chord2))
-
-
-@njit(cache=True)
-def _are_tied(rising: Floats) -> bool:
-    for i in range(1, len(rising)):  # noqa: SIM110 (compiled)
-        if rising[i] == rising[i - 1]:
-            return True
-    return False
-
-
-@njit(cache=True)
-def _with_ties(chord2: Floats, count: int, limit: int) -> int:
-    """How many of the first `count` are as near as the one at `limit`."""
-    end = min(count, limit)
-    while 0 < end < count and chord2[end] == chord2[end - 1]:
-        end += 1
-    return end
+def _metres_of(rising: Floats) -> tuple[Floats, bool]:
+    """Of squared chords far below 4 (MAX_RADIUS_M); and whether two of them are the same."""
+    metres, tied = np.empty(len(rising)), False
+    for i in range(len(rising)):
+        metres[i] = _DIAMETER_M * asin(0.5 * sqrt(rising[i]))
+        tied |= i > 0 and rising[i] == rising[i - 1]
+    return metres, tied

@@ -6,6 +6,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from geo.names import Names
+
 DEFAULT_TTL_S = 900
 
 
@@ -20,18 +22,15 @@ class PartyClocks:
     """`names`, `ttl_ms` (-1: no live status) and `heartbeat_ms` by index; an index never changes its party."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self.names = Names()
         self.ttl_ms: NDArray[np.int64] = np.zeros(0, np.int64)
         self.heartbeat_ms: NDArray[np.int64] = np.zeros(0, np.int64)
         self._clocks: list[PartyClock] = []
-        self._index: dict[str, int] = {}
 
     def index(self, party: str) -> int:
         """One not met before gets the default clock."""
-        index = self._index.get(party)
-        if index is None:
-            index = self._index[party] = len(self.names)
-            self.names.append(party)
+        index = self.names.number(party)
+        if index == len(self._clocks):
             self._clocks.append(PartyClock())
             self.ttl_ms = np.append(self.ttl_ms, DEFAULT_TTL_S * 1000)
             self.heartbeat_ms = np.append(self.heartbeat_ms, 0)

@@ -1,30 +1,28 @@
-"""Buckets of stations by place: H3 cells for aggregates, z 11 tiles for tiles and boxes.
+"""Stations by place: in the order of their H3 cells for aggregates, in the order of their tiles for tiles and boxes.
 
-A bucket is a compact array of row numbers. The same station is in one bucket of each kind; a move is remove + add.
+H3 orders the descendants of a cell together (geo.h3bits), and so do the keys of tiles (geo.tilemath): what lies below a cell of
+any resolution, or in a tile of any zoom, is one stretch of the order.
 """
 
 from __future__ import annotations
-
-from array import array
-from collections.abc import Iterable
-from typing import TypeAlias
 
 import h3.api.basic_int as h3
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.point import Floats, LatLon
-from geo.tilemath import pixels, tile_keys, tile_of
+from geo.columns import Rows
+from geo.h3bits import Cells, descendant_range
+from geo.point import Floats
+from geo.sorted_rows import SortedRows
+from geo.tilemath import Ints, Tile, tile_keys
 
 FINE_RES, COARSE_RES = 7, 5
-BUCKET_ZOOM = 11
+TILE_ZOOM = 14  # the deepest one
 
 # Over the whole globe, pentagons and face edges included, no boundary vertex was measured further than 1.102 average edge
 # lengths from its cell's centre (resolutions 4 to 9).
 _MAX_REACH = 1.11
 _EDGE_M: list[float] = [h3.average_hexagon_edge_length(res, unit="m") for res in range(16)]
-
-Bucket: TypeAlias = "array[int]"  # array.array takes no subscript at run time before 3.12
 
 
 def cells_of(lat: Floats, lon: Floats, res: int) -> NDArray[np.uint64]:
@@ -40,38 +38,30 @@ def reach_m(res: int) -> float:
 
 class SpatialIndex:
     def __init__(self) -> None:
-        self.fine: dict[int, Bucket] = {}
-        self.tiles: dict[int, Bucket] = {}
+        self.cells: SortedRows[np.uint64] = SortedRows(np.uint64)  # of FINE_RES
+        self.tiles: SortedRows[np.int64] = SortedRows(np.int64)  # keys of TILE_ZOOM
 
-    def add(self, rows: NDArray[np.int32], lat: Floats, lon: Floats, fine_cells: NDArray[np.uint64]) -> None:
-        """`fine_cells`: the stations' cells of FINE_RES, which the caller keeps as well."""
-        at = pixels(lat, lon, BUCKET_ZOOM)
-        for buckets, keys in (
-            (self.fine, fine_cells),
-            (self.tiles, tile_keys(BUCKET_ZOOM, at.x, at.y)),
-        ):
-            for key, row in zip(keys.tolist(), rows.tolist(), strict=True):
-                bucket = buckets.get(key)
-                if bucket is None:
-                    bucket = buckets[key] = array("i")
-                bucket.append(row)
+    def add(self, rows: Rows, cells: Cells, tiles: Ints) -> None:
+        """Cells of FINE_RES and keys of tiles of TILE_ZOOM, one a row."""
+        self.cells.add(cells, rows)
+        self.tiles.add(tiles, rows)
 
-    def remove(self, row: int, at: LatLon) -> None:
-        for buckets, key in (
-            (self.fine, h3.latlng_to_cell(at.lat, at.lon, FINE_RES)),
-            (self.tiles, tile_of(at.lat, at.lon, BUCKET_ZOOM).key),
-        ):
-            bucket = buckets[key]
-            bucket.remove(row)
-            if not bucket:
-                del buckets[key]
+    def remove(self, row: int, cell: int, tile: int) -> None:
+        """Raises KeyError for one that is not there."""
+        self.cells.remove(cell, row)
+        self.tiles.remove(tile, row)
 
-    def in_tiles(self, x: int, y: int, width: int, height: int) -> NDArray[np.int32]:
-        """Rows of all stations in a block of BUCKET_ZOOM tiles, given by its north-west one."""
+    def in_cells(self, cells: Cells, res: int) -> Rows:
+        """All stations below these cells of one resolution, each given once."""
+        return self.cells.between(*descendant_range(cells, res, FINE_RES))
+
+    def in_tile(self, tile: Tile) -> Rows:
+        """All stations of a tile of at most TILE_ZOOM."""
+        deeper = 2 * (TILE_ZOOM - tile.z)
+        return self.tiles.between(np.array([tile.key << deeper]), np.array([(tile.key + 1) << deeper]))
+
+    def in_tiles(self, z: int, x: int, y: int, width: int, height: int) -> Rows:
+        """All stations in a block of tiles, given by its north-west one."""
         columns, lines = np.meshgrid(np.arange(x, x + width), np.arange(y, y + height))
-        return rows_of(self.tiles, tile_keys(BUCKET_ZOOM, columns.ravel(), lines.ravel()).tolist())
-
-
-def rows_of(buckets: dict[int, Bucket], keys: Iterable[int]) -> NDArray[np.int32]:
-    found = [bucket for key in keys if (bucket := buckets.get(key)) is not None]
-    return np.frombuffer(b"".join(found), np.int32)
+        keys, deeper = np.sort(tile_keys(z, columns.ravel(), lines.ravel())), 2 * (TILE_ZOOM - z)
+        return self.tiles.between(keys << deeper, (keys + 1) << deeper)

@@ -4,10 +4,6 @@ All is one sorted array of keys: strip times TURN, plus the longitude. A circle 
 between two longitudes, so that what is in it stands in a few stretches of the array, hardly longer than what is wanted.
 Nothing is remembered of places, so the first question about one costs what the hundredth does.
 
-Data      two parts, each sorted: a large one, and a small one that takes in what comes. When the small one outgrows a fraction
-          of the large one they are merged, so that adding costs in proportion to what is added.
-Invariant each station that was added and not removed stands in exactly one place; who was removed leaves a hole.
-
 The loops are compiled (docs/decisions/0015): a look takes 10 µs, where numpy's calls took 25 for the same few numbers.
 """
 
@@ -22,7 +18,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from geo.columns import Rows
-from geo.point import EARTH_RADIUS_M, Floats, LatLon, chord2_of_metres, unit_vector
+from geo.point import EARTH_RADIUS_M, Floats, LatLon
+from geo.sorted_rows import HOLE, SortedRows
 
 STRIPS_PER_DEG = 64  # 1.7 km: a town's centre is in one, the default radius in 13
 TURN = 512.0  # more than all longitudes; keys are exact to 10^-9 degrees
@@ -30,105 +27,96 @@ SLACK_DEG = 1e-6  # 0.1 m, for rounding: metres decide
 NEIGHBOURS = 6  # on either side, that tell how dense stations are …
 TELLING = 5  # … if so many are in the same strip; …
 WIDE_M = 30_000.0  # … otherwise those in this distance
+FIRST_LOOK = 1.3  # times the distance that density suggests: six of seven looks hold enough
+LEAST_FURTHER, MOST_FURTHER = 1.4, 4.0  # what the next look is longer by
 LEAST_SPAN_DEG = 1e-4  # 10 m: as many stations as that may stand on one spot
-HOLE = -1
-SMALL_AT_LEAST, SMALL_FRACTION = 2048, 64
 MANY = 120  # from so many on they are not sorted by insertion
 _DEG_M = EARTH_RADIUS_M * pi / 180
 
 
-class _Part(NamedTuple):
-    keys: Floats  # rising
-    rows: Rows
-    begins: NDArray[np.int32]  # by strip: where it begins; empty where the part is too small to be worth it
-
-
 _STRIPS = 180 * STRIPS_PER_DEG + 1
 _NO_BEGINS = np.zeros(0, np.int32)
-_NOTHING = _Part(np.zeros(0), np.zeros(0, np.int32), _NO_BEGINS)
+
+
+class Near(NamedTuple):
+    """Stations by distance: rows, squared chords to the point."""
+
+    rows: Rows
+    chord2: Floats
 
 
 class Strips:
     def __init__(self) -> None:
-        self._large, self._small = _NOTHING, _NOTHING
-        self._coming: list[_Part] = []
+        self._sorted: SortedRows[np.float64] = SortedRows(np.float64)
+        self._large, self._small = self._sorted.parts()
+        self._begins = _NO_BEGINS  # by strip: where it begins in the large part
+        self._is_settled = True
         self._rows, self._chord2 = np.empty(4096, np.int32), np.empty(4096)  # of the look that is being taken
 
     def __len__(self) -> int:
         """Stations and holes."""
-        return sum(len(part.rows) for part in (self._large, self._small, *self._coming))
+        return len(self._sorted)
 
     def add(self, rows: Rows, lat: Floats, lon: Floats) -> None:
-        self._coming.append(_Part(_keys(lat, lon), rows, _NO_BEGINS))
+        self._sorted.add(_keys(lat, lon), rows)
+        self._is_settled = False
 
     def remove(self, row: int, at: LatLon) -> None:
         """Raises KeyError for one that is not there."""
-        self._settle()
-        key = floor((at.lat + 90.0) * STRIPS_PER_DEG) * TURN + (at.lon + 180.0)
-        for part in (self._small, self._large):
-            for place in range(int(part.keys.searchsorted(key)), len(part.keys)):
-                if part.keys[place] != key:
-                    break
-                if part.rows[place] == row:
-                    part.rows[place] = HOLE
-                    return
-        raise KeyError(row)
+        self._sorted.remove(floor((at.lat + 90.0) * STRIPS_PER_DEG) * TURN + (at.lon + 180.0), row)
+        self._is_settled = False
 
     def those(self, belong: Callable[[Rows], NDArray[np.bool_]]) -> Strips:
         """The same of some of the stations."""
-        self._settle()
         found = Strips()
-        for part in (self._large, self._small):
-            there = np.flatnonzero(part.rows != HOLE)
-            some = there[belong(part.rows[there])]
-            if len(some):
-                found._coming.append(_Part(part.keys[some], part.rows[some], _NO_BEGINS))
+        found._sorted, found._is_settled = self._sorted.those(belong), False
         return found
 
-    def near(self, at: LatLon, length_m: float, xyz: Floats) -> tuple[Rows, Floats]:
-        """Every station within `length_m` and its squared chord to the point, nearest first; `xyz` (rows, 3): their unit
-        vectors."""
+    def within(self, at: LatLon, length_m: float, xyz: Floats) -> Near:
+        """Every station within `length_m`, nearest first; `xyz` (rows, 3): their unit vectors."""
         self._settle()
-        here, bound = unit_vector(at), chord2_of_metres(length_m)
         while True:
-            count = _near(
-                *self._large, *self._small, xyz, at.lat, at.lon, length_m, here, bound, self._rows, self._chord2
+            count = _within(
+                *self._large, self._begins, *self._small, xyz, at.lat, at.lon, length_m, self._rows, self._chord2
             )
             if count <= len(self._rows):
-                return self._rows[:count].copy(), self._chord2[:count].copy()
-            self._rows, self._chord2 = np.empty(2 * count, np.int32), np.empty(2 * count)
+                return Near(self._rows[:count].copy(), self._chord2[:count].copy())
+            self._make_room(count)
+
+    def nearest(self, at: LatLon, most_m: float, limit: int, xyz: Floats) -> Near:
+        """The nearest ones within `most_m`, nearest first: `limit`, and those that are as far as the last of them; or all there
+        are, if they are fewer."""
+        self._settle()
+        while True:
+            count, room = _nearest(
+                *self._large, self._begins, *self._small, xyz, at.lat, at.lon, most_m, limit, self._rows, self._chord2
+            )
+            if room <= len(self._rows):
+                return Near(self._rows[:count].copy(), self._chord2[:count].copy())
+            self._make_room(room)
 
     def reach_m(self, at: LatLon, count: float) -> float:
         """About how far it is to the `count`-th station, by the density of those to the west and east."""
         self._settle()
-        keys = self._large.keys if len(self._large.keys) >= len(self._small.keys) else self._small.keys
-        area_m2: float = _area_each(keys, at.lat, at.lon) if len(keys) else 4.0 * WIDE_M * WIDE_M
-        return sqrt(count * area_m2 / pi)
+        reach_m: float = _reach_m(self._large.keys, self._small.keys, at.lat, at.lon, float(count))
+        return reach_m
 
     def _settle(self) -> None:
-        if not self._coming:
+        if self._is_settled:
             return
-        self._small = _merged([self._small, *self._coming])
-        self._coming.clear()
-        if len(self._small.rows) > max(SMALL_AT_LEAST, len(self._large.rows) // SMALL_FRACTION):
-            self._large, self._small = _with_begins(_merged([self._large, self._small])), _NOTHING
+        large, self._small = self._sorted.parts()
+        if large is not self._large:
+            self._large = large
+            self._begins = np.searchsorted(large.keys, np.arange(_STRIPS + 1) * TURN).astype(np.int32)
+        self._is_settled = True
+
+    def _make_room(self, count: int) -> None:
+        self._rows, self._chord2 = np.empty(2 * count, np.int32), np.empty(2 * count)
 
 
 def _keys(lat: Floats, lon: Floats) -> Floats:
     keys: Floats = np.floor((lat + 90.0) * STRIPS_PER_DEG) * TURN + (lon + 180.0)
     return keys
-
-
-def _merged(parts: list[_Part]) -> _Part:
-    keys, rows = np.concatenate([part.keys for part in parts]), np.concatenate([part.rows for part in parts])
-    there = np.flatnonzero(rows != HOLE)
-    order = there[np.argsort(keys[there], kind="stable")]  # finds sorted stretches, so merging two of them is linear
-    return _Part(keys[order], rows[order], _NO_BEGINS)
-
-
-def _with_begins(part: _Part) -> _Part:
-    begins = np.searchsorted(part.keys, np.arange(_STRIPS + 1) * TURN).astype(np.int32)
-    return part._replace(begins=begins)
 
 
 # -- compiled ---------------------------------------------------------------------------------------------------------------
@@ -165,13 +153,13 @@ def _spans(lat: float, lon: float, reach_deg: float) -> tuple[float, float, floa
 
 @njit(cache=True)
 def _look(
-    keys: Floats, rows: Rows, begins: NDArray[np.int32], xyz: Floats, lat: float, lon: float, length_m: float, here: Floats,
-    bound: float, found: Rows, chord2s: Floats, count: int,
+    keys: Floats, rows: Rows, begins: NDArray[np.int32], xyz: Floats, lat: float, lon: float, length_m: float, x: float,
+    y: float, z: float, bound: float, found: Rows, chord2s: Floats, count: int,
 ) -> int:  # fmt: skip
     """Appends what is within to what was found already; returns how many there are, more perhaps than there is room for."""
     reach_deg = length_m / _DEG_M + SLACK_DEG
     west, east, other_west, other_east = _spans(lat, lon, reach_deg)
-    x, y, z, room = here[0], here[1], here[2], len(found)
+    room = len(found)
     first, last = floor((lat - reach_deg + 90.0) * STRIPS_PER_DEG), floor((lat + reach_deg + 90.0) * STRIPS_PER_DEG)
     for strip in range(max(0, first), min(_STRIPS - 1, last) + 1):
         low, high = (begins[strip], begins[strip + 1]) if len(begins) > 0 else (0, len(keys))
@@ -196,14 +184,18 @@ def _look(
 
 
 @njit(cache=True)
-def _near(
-    keys: Floats, rows: Rows, begins: NDArray[np.int32], more_keys: Floats, more_rows: Rows, more_begins: NDArray[np.int32],
-    xyz: Floats, lat: float, lon: float, length_m: float, here: Floats, bound: float, found: Rows, chord2s: Floats,
+def _within(
+    keys: Floats, rows: Rows, begins: NDArray[np.int32], more_keys: Floats, more_rows: Rows, xyz: Floats, lat: float,
+    lon: float, length_m: float, found: Rows, chord2s: Floats,
 ) -> int:  # fmt: skip
-    """Both parts looked into, and what there is in ascending order if there is room for it."""
-    count = _look(keys, rows, begins, xyz, lat, lon, length_m, here, bound, found, chord2s, 0)
+    """Both parts looked into, and what there is in ascending order if there is room for it; how many there are."""
+    phi, lam = radians(lat), radians(lon)
+    x, y, z = cos(phi) * cos(lam), cos(phi) * sin(lam), sin(phi)
+    half = length_m / (2.0 * EARTH_RADIUS_M)
+    bound = 4.0 if half >= pi / 2 else (2.0 * sin(half)) ** 2
+    count = _look(keys, rows, begins, xyz, lat, lon, length_m, x, y, z, bound, found, chord2s, 0)
     if len(more_keys) > 0:
-        count = _look(more_keys, more_rows, more_begins, xyz, lat, lon, length_m, here, bound, found, chord2s, count)
+        count = _look(more_keys, more_rows, begins[:0], xyz, lat, lon, length_m, x, y, z, bound, found, chord2s, count)
     if count > len(found):
         return count
     if count > MANY:
@@ -217,6 +209,39 @@ def _near(
             place -= 1
         found[place], chord2s[place] = row, chord2
     return count
+
+
+@njit(cache=True)
+def _nearest(
+    keys: Floats, rows: Rows, begins: NDArray[np.int32], more_keys: Floats, more_rows: Rows, xyz: Floats, lat: float,
+    lon: float, most_m: float, limit: int, found: Rows, chord2s: Floats,
+) -> tuple[int, int]:  # fmt: skip
+    """How many there are, in ascending order if there was room; and how much room it takes."""
+    length_m = FIRST_LOOK * _reach_m(keys, more_keys, lat, lon, float(limit))
+    while True:
+        length_m = min(most_m, length_m)
+        count = _within(keys, rows, begins, more_keys, more_rows, xyz, lat, lon, length_m, found, chord2s)
+        if count > len(found):
+            return 0, count
+        if count >= limit or length_m >= most_m:
+            break
+        length_m *= further(limit, count)
+    end = min(count, limit)
+    while 0 < end < count and chord2s[end] == chord2s[end - 1]:
+        end += 1
+    return end, count
+
+
+@njit(cache=True)
+def further(enough: int, count: int) -> float:
+    """How much further a look has to go that found `count` where it should have found `enough`."""
+    return min(MOST_FURTHER, max(LEAST_FURTHER, sqrt(1.5 * enough / (count + 1))))
+
+
+@njit(cache=True)
+def _reach_m(large: Floats, small: Floats, lat: float, lon: float, count: float) -> float:
+    keys = large if len(large) >= len(small) else small
+    return sqrt(count * (_area_each(keys, lat, lon) if len(keys) > 0 else 4.0 * WIDE_M * WIDE_M) / pi)
 
 
 @njit(cache=True)

@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from geo.mvt import STATIONS, encode_numbers, encode_points
+from geo.cell_sums import CellSums
+from geo.filters import Filter
+from geo.mvt import encode_numbers
+from geo.nearby import MAX_RADIUS_M
 from geo.point import LatLon
 from geo.record import STATE, StationRecord
+from geo.select import nearest
+from geo.station_layer import encode_stations
 from geo.summary_json import SummaryWriter
 from geo.world import World
 
@@ -17,9 +22,12 @@ def warm() -> None:
     world = World()
     world.put([StationRecord(num=1, n=1, key="warm", party="warm", profile=b"\x90")], np.zeros(0, STATE), 1)
     assert world.find("warm") is not None
-    hits = world.nearby.nearest(LatLon(0.0, 0.0), 1.0, 1)
+    s, hits = world.stations, world.nearby.nearest(LatLon(0.0, 0.0), 1.0, 1)
     SummaryWriter(world).write(hits.rows, metres=hits.metres)
     world.texts.compact()
+    encode_stations(s, 14, hits.rows, s.counts[hits.rows], s.max_kw[hits.rows])
+    wanted = Filter(operators=("warm",))
+    nearest(world, LatLon(0.0, 0.0), MAX_RADIUS_M, 2, wanted)  # a second, longer look as well
+    CellSums(world, wanted, s.cell[hits.rows], 7).add(slice(0, 1))
     one = np.zeros(1, np.int64)
-    encode_points(STATIONS, one, one, one, np.zeros((1, len(STATIONS.keys)), np.uint8))
     encode_numbers("warm", ("count",), one, one, one, one.reshape(1, 1), np.ones((1, 1), np.bool_))

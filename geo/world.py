@@ -1,12 +1,13 @@
 """The world in memory: every published station and the state of its EVSEs, kept current change by change.
 
-Data      columns by station row and by EVSE row (geo.columns), buckets by place (geo.spatial), interned profiles,
+Data      columns by station row and by EVSE row (geo.columns), orders by place (geo.spatial), interned profiles,
           schedules, operators and parties.
 Invariants
   * A record or state is applied only if its `n` is higher than what stands here; so replays, duplicates and snapshots
     that are newer than the stream are harmless (promise R5).
   * masks, counts and max_kw of a row always equal what its EVSE rows say at the last `advance` (promise R7).
-  * A station is in the buckets exactly while it is shown.
+  * A station is in the orders by place exactly while it is shown.
+  * Stations that come together get rows in the order of their cells: neighbours share the processor's cache lines.
 Oracle    tests/geo/model_world.py, a dictionary of the same rules.
 Observers are told of every change: whose bytes changed, and where stations came or went.
 """
@@ -22,19 +23,20 @@ from numpy.typing import NDArray
 from geo.columns import NEVER_MS, EvseTable, Rows, StationTable, runs
 from geo.expiry import ExpiryWheel
 from geo.filters import ANY_CONNECTOR, MASK_SLOTS, ConnectorFilter, Profiles
+from geo.names import Names
 from geo.nearby import NearbyIndex
 from geo.party_clocks import PartyClock, PartyClocks
 from geo.point import Floats, LatLon, unit_vectors
 from geo.record import States, StationRecord
 from geo.row_book import RowBook
 from geo.schedules import Schedules
-from geo.spatial import FINE_RES, SpatialIndex, cells_of
+from geo.spatial import FINE_RES, TILE_ZOOM, SpatialIndex, cells_of
 from geo.station import AVAILABILITY, Availability, Status, shard_of
 from geo.texts import Texts
+from geo.tilemath import grid_position, grid_tile_keys
 
 _CLASS_OF = np.array(AVAILABILITY, np.uint8)
-_EXACT_BITS = 53
-_BIT = np.append(2.0 ** np.arange(_EXACT_BITS), 0.0)
+_BIT = np.append(2.0 ** np.arange(MASK_SLOTS), 0.0)
 _UNKNOWN, _GONE = np.uint8(Availability.UNKNOWN), int(Availability.GONE)  # looking into an enum costs as much as a sum
 
 
@@ -70,12 +72,9 @@ class World:
         self.docs, self.texts = Texts(), Texts()  # `doc` and `summary` of the records
         self._book = RowBook()
         self.nearby = NearbyIndex(self.stations, self._book.key)
-        self.fine_cells: NDArray[np.uint64] = np.zeros(1024, np.uint64)
-        self.operators: list[str] = []
-        self.named: dict[tuple[str, ...], tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}  # geo.select's
+        self.operators = Names()  # what `stations.operator` holds
         self.station_count = 0
         self._clocks = PartyClocks()
-        self._operator_ids: dict[str, int] = {}
         self._removed_n: dict[int, int] = {}
         self._wheel = ExpiryWheel(self.evses)
         self._observers: list[Observer] = []
@@ -104,7 +103,7 @@ class World:
         return self._book.rows_between(start, stop)
 
     @property
-    def parties(self) -> list[str]:
+    def parties(self) -> Names:
         """Names by what `stations.party` holds."""
         return self._clocks.names
 
@@ -142,7 +141,7 @@ class World:
             )
         return states
 
-    def untold_by_masks(self, rows: Rows, masks: NDArray[np.uint64], fitting: NDArray[np.uint64]) -> NDArray[np.intp]:
+    def untold_by_masks(self, rows: Rows, masks: NDArray[np.uint32], fitting: NDArray[np.uint32]) -> NDArray[np.intp]:
         """Positions in `rows` of stations whose `fitting` slots are not all in their `masks` (some are REMOVED) or are
         more than a mask holds: `matching` tells."""
         there = np.bitwise_or.reduce(masks, axis=1)
@@ -248,11 +247,11 @@ class World:
         s = self.stations
         return np.flatnonzero(s.shown[: s.size] & (s.shard[: s.size] == shard)).astype(np.int32)
 
-    def keep_only(self, shard: int, nums: set[int], n: int) -> None:
+    def keep_only(self, shard: int, nums: NDArray[np.int64], n: int) -> None:
         """Drops the shard's stations that a complete reading as of `n` did not hold, unless they are newer than that."""
-        rows = self.rows_of_shard(shard)
-        gone = [int(num) for row, num in zip(rows, self.stations.num[rows], strict=True) if int(num) not in nums]
-        gone = [num for num in gone if self.stations.n[self._book.row_of(num)] <= n]
+        s, rows = self.stations, self.rows_of_shard(shard)
+        rows = rows[(s.n[rows] <= n) & ~np.isin(s.num[rows], nums)]
+        gone: list[int] = s.num[rows].tolist()
         self._take_out(gone)
         self._removed_n.update(dict.fromkeys(gone, n))
 
@@ -297,10 +296,10 @@ class World:
         rows = np.array(gone, np.int32)
         lat, lon = s.lat[rows].copy(), s.lon[rows].copy()
         e = self.evses
-        for row in gone:
-            at = LatLon(float(s.lat[row]), float(s.lon[row]))
-            self.spatial.remove(row, at)
-            self.nearby.remove(row, at)
+        tiles = grid_tile_keys(TILE_ZOOM, s.grid_x[rows], s.grid_y[rows]).tolist()
+        for row, tile in zip(gone, tiles, strict=True):
+            self.spatial.remove(row, int(s.cell[row]), tile)
+            self.nearby.remove(row, LatLon(float(s.lat[row]), float(s.lon[row])))
             first, slots, num = int(s.first[row]), int(s.slots[row]), int(s.num[row])
             part = slice(first, first + slots)
             kept[num] = np.stack(
@@ -320,15 +319,20 @@ class World:
         if not records:
             return
         s, e = self.stations, self.evses
+        lat, lon = np.array([r.lat for r in records]), np.array([r.lon for r in records])
+        cells = cells_of(lat, lon, FINE_RES)
+        order = np.argsort(cells, kind="stable")
+        records, lat, lon, cells = [records[i] for i in order.tolist()], lat[order], lon[order], cells[order]
         rows = self._claim_rows(len(records))
         s.num[rows] = [r.num for r in records]
         s.n[rows] = [r.n for r in records]
-        lat, lon = np.array([r.lat for r in records]), np.array([r.lon for r in records])
         s.lat[rows], s.lon[rows] = lat, lon
         s.xyz[rows] = unit_vectors(lat, lon)
+        s.grid_x[rows], s.grid_y[rows] = grid_x, grid_y = grid_position(lat, lon)
+        s.cell[rows] = cells
         s.shard[rows] = [shard_of(r.key) for r in records]
         s.party[rows] = [self._clocks.index(r.party) for r in records]
-        s.operator[rows] = [self._operator(r.operator) for r in records]
+        s.operator[rows] = [self.operators.number(r.operator) for r in records]
         s.facilities[rows] = np.array([r.facilities for r in records], np.uint64)
         s.profile[rows] = profile = [self.profiles.intern(r.profile) for r in records]
         s.schedule[rows] = [self.schedules.intern(r.schedule, now_ms) for r in records]
@@ -350,9 +354,7 @@ class World:
         self.texts.put(rows, [r.summary for r in records])
         s.shown[rows] = True
         self.station_count += len(rows)
-        cells = cells_of(lat, lon, FINE_RES)
-        self.fine_cells[rows] = cells
-        self.spatial.add(rows, lat, lon, cells)
+        self.spatial.add(rows, cells, grid_tile_keys(TILE_ZOOM, grid_x, grid_y))
         self.nearby.add(rows, lat, lon)
         self._settle(evses, now_ms)
         self._recount(rows, tell=False)
@@ -363,17 +365,8 @@ class World:
         s = self.stations
         new = range(s.size, s.size + count - len(reused))
         s.reserve(new.stop)
-        if s.capacity > len(self.fine_cells):
-            self.fine_cells = np.concatenate((self.fine_cells, np.zeros(s.capacity - len(self.fine_cells), np.uint64)))
         s.size = new.stop
         return np.array([*reused, *new], np.int32)
-
-    def _operator(self, name: str) -> int:
-        index = self._operator_ids.get(name)
-        if index is None:
-            index = self._operator_ids[name] = len(self.operators)
-            self.operators.append(name)
-        return index
 
     def _settle(self, evses: NDArray[np.int64], now_ms: int) -> None:
         """Recomputes expiry and liveness of these EVSE rows from seen_ms, the party's TTL and its heartbeat."""
@@ -415,10 +408,7 @@ class World:
         kinds, place = _GONE + 1, which * (_GONE + 1) + shown
         counts = np.bincount(place, minlength=len(rows) * kinds).reshape(-1, kinds)[:, :_GONE]
         # Every slot is one bit, so that adding is or-ing, and floats add up to 53 of them exactly.
-        masks = np.bincount(place, _BIT[np.minimum(slot, _EXACT_BITS)], len(rows) * kinds).astype(np.uint64)
-        high = np.flatnonzero((slot >= _EXACT_BITS) & (slot < MASK_SLOTS))
-        if len(high):
-            np.bitwise_or.at(masks, place[high], np.uint64(1) << slot[high].astype(np.uint64))
+        masks = np.bincount(place, _BIT[np.minimum(slot, MASK_SLOTS)], len(rows) * kinds).astype(np.uint32)
         masks = masks.reshape(-1, kinds)[:, :_GONE]
         changed_ms, seen_ms = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
         filled = np.flatnonzero(slots)  # one without an EVSE is no segment

@@ -37,7 +37,7 @@ MAX_TARGETS = 20_000  # tiles and stations whose path was read before; beyond, a
 MAX_TARGET = 200  # characters of a path to be remembered
 
 # What yarl would leave as it is, so that the query means the same both ways.
-_PLAIN_QUERY = re.compile(r"(?:[A-Za-z0-9_=&.,*~+-]|%[0-9A-Fa-f]{2})*")
+_PLAIN_QUERY = re.compile(r"[A-Za-z0-9_=&.,*~+-]*(?:%[0-9A-Fa-f]{2}[A-Za-z0-9_=&.,*~+-]*)*")
 _TILE = re.compile(r"/v1/tiles/stations/([0-9]{1,9})/([0-9]{1,9})/([0-9]{1,9})\.mvt(?:\?(.*))?")
 _TILEJSON = re.compile(r"/v1/tiles/stations\.json(?:\?(.*))?")
 _STATION = re.compile(r"/v1/stations/([A-Za-z0-9_.*~-]+)")

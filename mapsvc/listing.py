@@ -1,6 +1,6 @@
 """Lists page by page: which stations a box holds, in order of `num`, and the first so many that pass a filter.
 
-A page costs in proportion to what it has to look at, not to the world: a small box is read from its tiles' buckets, a
+A page costs in proportion to what it has to look at, not to the world: a small box is read from the order of tiles, a
 large one is walked in order of `num` from the page's beginning until the page is full.
 """
 
@@ -16,11 +16,11 @@ from geo.columns import Rows
 from geo.filters import Filter
 from geo.point import Box
 from geo.select import Counts, select
-from geo.spatial import BUCKET_ZOOM
 from geo.tilemath import pixels
 from geo.world import World
 
-MANY_TILES = 4096  # a box over more z 11 tiles than this is walked
+BOX_ZOOM = 11
+MANY_TILES = 4096  # a box over more tiles of BOX_ZOOM than this is walked
 WALK_NUMS = 8192  # station numbers looked at in one step of a walk: about 0.3 ms
 
 
@@ -88,17 +88,17 @@ def rows_in_box(world: World, box: Box, after: int) -> Iterator[Rows]:
 
 
 def _near(world: World, box: Box) -> Rows | None:
-    """Rows of the z 11 tiles that the box touches; None if these are many."""
+    """Rows of the tiles that the box touches; None if these are many."""
     found: list[Rows] = []
     for part in box.parts():
-        corners = pixels([part.north, part.south], [part.west, min(part.east, 179.999999)], BUCKET_ZOOM)
+        corners = pixels([part.north, part.south], [part.west, min(part.east, 179.999999)], BOX_ZOOM)
         west, north = int(corners.x[0]), int(corners.y[0])
         width, height = int(corners.x[1]) - west + 1, int(corners.y[1]) - north + 1
         if width * height > MANY_TILES:
             return None
-        found.append(world.spatial.in_tiles(west, north, width, height))
+        found.append(world.spatial.in_tiles(BOX_ZOOM, west, north, width, height))
         if part.east == 180.0:  # what stands on the antimeridian itself is in the first column
-            found.append(world.spatial.in_tiles(0, north, 1, height))
+            found.append(world.spatial.in_tiles(BOX_ZOOM, 0, north, 1, height))
     return np.unique(np.concatenate(found))
 
 

@@ -41,8 +41,6 @@ from mapsvc.tiles import MAX_ZOOM, MIN_STATION_ZOOM, Published, Tiles
 IDS_AT_ONCE = 200  # documents read for their EVSE ids between two other things: about 2 ms
 IDS_EVERY_S = 0.05  # so a million documents take four minutes and 4 % of a core; a request that needs them reads faster
 
-TEND_EVERY_S = 0.02
-
 
 class Reader:
     """`ready`: whether the world is loaded; `base_url`: how clients reach us, for absolute URLs."""
@@ -168,15 +166,9 @@ class Reader:
                     self._evse_ids.catch_up(IDS_AT_ONCE)
                 await asyncio.sleep(IDS_EVERY_S)
 
-        async def tend_tiles() -> None:
-            while True:
-                if self._ready():
-                    self._tiles.tend(self._now_ms())
-                await asyncio.sleep(TEND_EVERY_S)
-
-        tasks = [asyncio.create_task(read_ids()), asyncio.create_task(tend_tiles())]
+        reading = asyncio.create_task(read_ids())
         yield
-        await end(tasks)
+        await end([reading])
 
 
 def tile_at(z: str, x: str, y: str) -> Tile:

@@ -2,7 +2,8 @@
 
 Unfiltered station tiles (z 11 to 14) are kept with the offsets of their status bytes; a status change patches them.
 Unfiltered aggregate tiles (z 0 to 10) follow the aggregates, which are brought up to date when somebody asks.
-Filtered tiles are rendered on demand into a bounded LRU; those that sum up much of the world take turns with other requests.
+Filtered tiles are rendered on demand into a bounded LRU, aggregates of them from the stations themselves; those that sum up
+much of the world take turns with other requests.
 A tile is republished at most every 100 ms, an aggregate tile
 at most once a second: a viewer sees no difference, and a busy city costs no more than a quiet one.
 Invariant: patched bytes equal freshly rendered bytes (R5). The ETag is a hash of the very bytes sent, so it is the same on
@@ -14,27 +15,28 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from geo.aggregates import BASE_RES, MAX_AGGREGATE_ZOOM, RES_OF_ZOOM, Aggregates, render_rows
-from geo.cell_order import CellOrder
-from geo.cell_rows import CellRows, Members, aggregate_rows, combine, empty_rows, joined
+from geo.aggregates import BASE_RES, MAX_AGGREGATE_ZOOM, RES_OF_ZOOM, Aggregates, Placed, encode_cells
+from geo.cell_rows import COUNT, Members
+from geo.cell_sums import CellSums
 from geo.columns import Rows
 from geo.filters import Filter
-from geo.h3bits import parent_cells
-from geo.mvt import STATIONS, EncodedLayer, encode_points, floor_index, patch
+from geo.mvt import EncodedLayer, patch
 from geo.point import Floats
 from geo.select import Counts, select
-from geo.spatial import BUCKET_ZOOM, FINE_RES, cells_of
+from geo.spatial import FINE_RES, TILE_ZOOM, cells_of
 from geo.station import Availability
-from geo.tilemath import Tile, pixels, tile_keys
+from geo.station_layer import encode_stations, station_tags
+from geo.tilemath import Tile, grid_tile_keys, pixels, tile_keys
 from geo.world import World
 from mapsvc.problems import Unavailable
-from mapsvc.tile_sums import TileSums
 
 MAX_ZOOM = 14  # a grid unit is 0.6 m there; clients overzoom beyond
 MIN_STATION_ZOOM = MAX_AGGREGATE_ZOOM + 1
@@ -42,10 +44,10 @@ STATION_EVERY_MS, AGGREGATE_EVERY_MS = 100, 1000
 LOOKED_AT_MS = 10_000  # whoever looks at a tile of changing stations asks for it again within that time
 CACHE_BYTES = 64 << 20  # prepared tiles of one worker
 GZIP_FROM_BYTES = 200  # smaller bodies do not shrink
-SUMMED_ROWS = 20_000  # stations summed up through a filter in one go: 4 ms
+SUMMED_ROWS = 250_000  # stations summed up through a filter in one go: 4 ms
 MAX_WAITING = 32  # requests for such tiles
 
-assert FINE_RES == BASE_RES and BUCKET_ZOOM == MIN_STATION_ZOOM
+assert FINE_RES == BASE_RES and TILE_ZOOM == MAX_ZOOM
 
 
 class Published:
@@ -99,6 +101,17 @@ class _Kept:
         return 500 + 3 * len(self.published.body) + 12 * len(self.rows)
 
 
+class _Making(NamedTuple):
+    """An aggregate tile that is being summed up through a filter."""
+
+    tile: Tile
+    wanted: Filter
+    placed: Placed
+    sums: CellSums
+    pieces: list[slice]  # of the cells
+    version: int  # as of which change of the world
+
+
 class Tiles:
     """The tiles of one world; it observes the world."""
 
@@ -111,22 +124,16 @@ class Tiles:
         self._dirty_cells: set[int] = set()
         self._new_cells: set[int] = set()  # those where stations came or went: the aggregates may not know them yet
         self._aggregated_ms = 0
-        self._order = CellOrder(world)
-        self._sums = TileSums(world, self._order, self._matching)
         self._turn = asyncio.Lock()  # who sums up much of the world
         self._waiting = 0
         self._version = 0  # counts changes of the world
         self._cells_version = 0  # counts updates of the aggregates
         world.observe(self)
-        self._dirty_cells.update(world.fine_cells[world.shown_rows()].tolist())
+        self._dirty_cells.update(world.stations.cell[world.shown_rows()].tolist())
 
     @property
     def cached_bytes(self) -> int:
         return self._bytes
-
-    def tend(self, now_ms: int) -> None:
-        """To be called some fifty times a second, see mapsvc.tile_sums."""
-        self._sums.tend(now_ms)
 
     def warm(self, now_ms: int) -> None:
         """Does what the first request would have to wait for: sums up the whole world."""
@@ -146,15 +153,21 @@ class Tiles:
         found = self._find(tile, wanted, now_ms, at_once)
         if found is not None:
             return found
-        parts = [self._sum(tile, wanted, rows) for rows in self._to_sum(tile)]
-        return self._keep(tile, wanted, self._summed(tile, parts, now_ms))
+        making = self._begin(tile, wanted)
+        for piece in making.pieces:
+            making.sums.add(piece)
+        return self._finish(making, now_ms)
 
     def find(self, tile: Tile, wanted: Filter, now_ms: int) -> Published | None:
         """The same; None if it would hold up others, see `get_in_turns`."""
         found = self._find(tile, wanted, now_ms, False)
-        if found is None and self._aggregates.stations_in(*tile) <= SUMMED_ROWS:
-            return self.get(tile, wanted, now_ms)
-        return found
+        if found is not None:
+            return found
+        making = self._begin(tile, wanted)
+        if len(making.pieces) > 1:
+            return None
+        making.sums.add(making.pieces[0])
+        return self._finish(making, now_ms)
 
     async def get_in_turns(self, tile: Tile, wanted: Filter, now_ms: Callable[[], int]) -> Published:
         """The same as `get`, with turns for others. One such tile is made at a time. Raises Unavailable."""
@@ -166,14 +179,11 @@ class Tiles:
                 found = self.find(tile, wanted, now_ms())
                 if found is not None:
                     return found
-                began_ms, version = now_ms(), self._version
-                parts = []
-                for rows in self._to_sum(tile):
+                began_ms, making = now_ms(), self._begin(tile, wanted)
+                for piece in making.pieces:
                     await asyncio.sleep(0)
-                    parts.append(self._sum(tile, wanted, rows))
-                kept = self._summed(tile, parts, began_ms)
-                kept.version = version
-                return self._keep(tile, wanted, kept)
+                    making.sums.add(piece)
+                return self._finish(making, began_ms)
         finally:
             self._waiting -= 1
 
@@ -227,14 +237,12 @@ class Tiles:
 
     def changed(self, rows: Rows) -> None:
         self._version += 1
-        cells = self._world.fine_cells[rows].tolist()
-        self._dirty_cells.update(cells)
-        self._sums.changed(cells)
+        self._dirty_cells.update(self._world.stations.cell[rows].tolist())
         if not self._kept:
             return
         s = self._world.stations
-        at = pixels(s.lat[rows], s.lon[rows], MAX_ZOOM)
-        for row, deepest in zip(rows.tolist(), tile_keys(MAX_ZOOM, at.x, at.y).tolist(), strict=True):
+        deepest_ones = grid_tile_keys(MAX_ZOOM, s.grid_x[rows], s.grid_y[rows]).tolist()
+        for row, deepest in zip(rows.tolist(), deepest_ones, strict=True):
             for shift in range(0, 2 * (MAX_ZOOM - MIN_STATION_ZOOM) + 1, 2):
                 kept = self._kept.get(deepest >> shift)
                 if kept is not None:
@@ -248,7 +256,6 @@ class Tiles:
         cells = cells_of(lat, lon, FINE_RES).tolist()
         self._dirty_cells.update(cells)
         self._new_cells.update(cells)
-        self._sums.changed(cells)
         if not self._kept:
             return
         at = pixels(lat, lon, MAX_ZOOM)
@@ -264,14 +271,9 @@ class Tiles:
         if tile.z < MIN_STATION_ZOOM:
             self._bring_aggregates_up(now_ms)
             if wanted:
-                summed = self._sums.render(tile, wanted, now_ms)
-                if summed is None:
-                    return None
-                kept = _Kept(Published(summed), now_ms)
-                kept.version = self._version
-            else:
-                kept = _Kept(Published(self._aggregates.render(*tile)), self._aggregated_ms)
-                kept.version = self._cells_version
+                return None
+            kept = _Kept(Published(self._aggregates.render(*tile)), self._aggregated_ms)
+            kept.version = self._cells_version
             return kept
         rows = self._rows_in(tile)
         if wanted:
@@ -288,20 +290,11 @@ class Tiles:
 
     def _rows_in(self, tile: Tile) -> Rows:
         """The stations of a tile of z >= MIN_STATION_ZOOM, by num."""
-        s = self._world.stations
-        bucket = self._world.spatial.tiles.get(tile.key >> 2 * (tile.z - BUCKET_ZOOM))
-        if bucket is None:
-            return np.zeros(0, np.int32)
-        rows = np.frombuffer(bucket.tobytes(), np.int32)
-        if tile.z > BUCKET_ZOOM:
-            at = pixels(s.lat[rows], s.lon[rows], tile.z)
-            rows = rows[(at.x == tile.x) & (at.y == tile.y)]
-        return rows[np.argsort(s.num[rows])]
+        rows = self._world.spatial.in_tile(tile)
+        return rows[np.argsort(self._world.stations.num[rows])]
 
     def _encode(self, tile: Tile, rows: Rows, counts: Counts, max_kw: NDArray[np.float32]) -> EncodedLayer:
-        s = self._world.stations
-        at = pixels(s.lat[rows], s.lon[rows], tile.z)
-        return encode_points(STATIONS, s.num[rows], at.px, at.py, station_tags(counts, max_kw))
+        return encode_stations(self._world.stations, tile.z, rows, counts, max_kw)
 
     def _patch(self, kept: _Kept, now_ms: int) -> None:
         s = self._world.stations
@@ -321,65 +314,39 @@ class Tiles:
         self._dirty_cells.clear()
         self._new_cells.clear()
         self._aggregated_ms = now_ms
-        buckets = self._world.spatial.fine
-        found = [bucket for cell in dirty.tolist() if (bucket := buckets.get(cell)) is not None]
-        rows = np.frombuffer(b"".join(found), np.int32)
-        self._aggregates.update(dirty, self._members(rows, self._world.fine_cells[rows]))
+        s, rows = self._world.stations, self._world.spatial.in_cells(np.unique(dirty), BASE_RES)
+        counts = s.counts[rows]
+        self._aggregates.update(
+            dirty,
+            Members(
+                s.cell[rows],
+                s.num[rows],
+                counts[:, Availability.FREE],
+                counts[:, Availability.BUSY],
+                counts[:, Availability.OUT_OF_SERVICE],
+                counts[:, Availability.UNKNOWN],
+                s.max_kw[rows],
+            ),
+        )
         self._cells_version += 1
 
-    def _members(
-        self, rows: Rows, cells: NDArray[np.uint64], counts: Counts | None = None, kw: NDArray[np.float32] | None = None
-    ) -> Members:
-        s = self._world.stations
-        counts = s.counts[rows] if counts is None else counts
-        return Members(
-            cells,
-            s.num[rows],
-            counts[:, Availability.FREE],
-            counts[:, Availability.BUSY],
-            counts[:, Availability.OUT_OF_SERVICE],
-            counts[:, Availability.UNKNOWN],
-            s.max_kw[rows] if kw is None else kw,
-        )
+    # -- sums through a filter ----------------------------------------------------------------------------------------
 
-    def _to_sum(self, tile: Tile) -> list[Rows]:
-        """The stations of an aggregate tile, by rising cell, in pieces of SUMMED_ROWS."""
-        res = RES_OF_ZOOM[tile.z]
-        cells = self._aggregates.tile_cells(*tile)
-        if self._new_cells:
-            new = np.fromiter(self._new_cells, np.uint64, len(self._new_cells))
-            cells = np.concatenate((cells, parent_cells(new, res)))
-        rows = self._order.below(cells, res)
-        return [rows[start : start + SUMMED_ROWS] for start in range(0, len(rows), SUMMED_ROWS)]
+    def _begin(self, tile: Tile, wanted: Filter) -> _Making:
+        """An aggregate tile, in pieces of some SUMMED_ROWS stations, one at least."""
+        new = np.fromiter(self._new_cells, np.uint64, len(self._new_cells))
+        placed = self._aggregates.placed(*tile, new)
+        before = np.cumsum(placed.stations) - placed.stations
+        cuts = np.flatnonzero(np.diff(before // SUMMED_ROWS)) + 1
+        edges = [0, *cuts.tolist(), len(before)]
+        sums = CellSums(self._world, wanted, placed.cells, RES_OF_ZOOM[tile.z])
+        return _Making(tile, wanted, placed, sums, [slice(*ends) for ends in pairwise(edges)], self._version)
 
-    def _sum(self, tile: Tile, wanted: Filter, rows: Rows) -> CellRows:
-        """These stations summed up through the filter."""
-        members = self._matching(rows[self._world.stations.shown[rows]], wanted)
-        return aggregate_rows(members._replace(cells=parent_cells(members.cells, RES_OF_ZOOM[tile.z])))
-
-    def _summed(self, tile: Tile, parts: Iterable[CellRows], now_ms: int) -> _Kept:
-        """The tile made of these sums."""
-        rows = empty_rows(np.zeros(0, np.uint64))
-        for part in parts:
-            rows = joined(rows, part)
-        kept = _Kept(Published(render_rows(*tile, combine(rows))), now_ms)
-        kept.version = self._version
-        return kept
-
-    def _matching(self, rows: Rows, wanted: Filter) -> Members:
-        """Those of these stations that match, with cells of BASE_RES."""
-        chosen = select(self._world, rows, wanted)
-        rows = rows[chosen.keep]
-        return self._members(rows, self._world.fine_cells[rows], chosen.counts[chosen.keep], chosen.max_kw[chosen.keep])
-
-
-def station_tags(counts: Counts, max_kw: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Value indices of geo.mvt.STATIONS, shape (n, 7): status, free, busy, out_of_service, unknown, total, kw."""
-    unknown, free, busy, broken = counts.astype(np.int64).T
-    status = np.where(
-        free > 0,
-        Availability.FREE,
-        np.where(busy > 0, Availability.BUSY, np.where(broken > 0, Availability.OUT_OF_SERVICE, Availability.UNKNOWN)),
-    )
-    columns = (status, free, busy, broken, unknown, free + busy + broken + unknown, np.floor(max_kw))
-    return floor_index(np.stack(columns, axis=-1))
+    def _finish(self, making: _Making, now_ms: int) -> Published:
+        rows = making.sums.rows
+        there = rows.counts[COUNT] > 0
+        placed = making.placed
+        body = encode_cells(making.tile, rows.take(there), placed.u[there], placed.v[there])
+        kept = _Kept(Published(body), now_ms)
+        kept.version = making.version
+        return self._keep(making.tile, making.wanted, kept)

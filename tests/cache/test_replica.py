@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from cache import replica as module
 from cache.keys import CONTROL, ShardKeys, seen_key
-from cache.replica import Replica
+from cache.replica import Cell, Replica, Reply
 from cache.writer import pack_seen, publish_seen, touch_seen
 from geo.columns import Rows
 from geo.party_clocks import PartyClock
@@ -44,17 +44,17 @@ class Watched(Replica):
         self.before: Hook | None = None  # called once, between the names of the cells and the cells
         self.after: Hook | None = None  # called once, between the cells and the head that must be reached
 
-    async def _read_cells(self, keys: ShardKeys, cells: list[str]) -> AsyncGenerator[list[list[bytes]], None]:
+    async def _read_cells(self, epoch: int, cells: Sequence[Cell]) -> AsyncGenerator[list[Reply], None]:
         before, self.before = self.before, None
         if before is not None:
             await before()
-        async with aclosing(super()._read_cells(keys, cells)) as coming:
+        async with aclosing(super()._read_cells(epoch, cells)) as coming:
             async for replies in coming:
                 yield replies
         after, self.after = self.after, None
         if after is not None:
             await after()
-        self.loads.append(keys.shard)
+        self.loads += {shard for _, shard in cells}
 
     async def follows(self) -> None:
         """Until it equals the truth; AssertionError when it does not get there."""
@@ -173,8 +173,7 @@ async def test_being_far_behind_is_not_taken_for_a_gap(source: Source) -> None:
     replica = Replica(source.cache.url, World(), lambda: source.clock_ms)
     try:
         await replica._read_control()
-        for shard in range(SHARDS):
-            await replica._load(shard)
+        await replica._load(range(SHARDS))
         for turn in range(1300):
             await source.report(1, 0, Status.CHARGING if turn % 2 else Status.BLOCKED)
             if turn % 200 == 100:
@@ -213,8 +212,7 @@ async def test_what_one_read_brings_of_all_shards_is_one_change_of_the_world_unl
     replica = Replica(source.cache.url, World(), lambda: source.clock_ms)
     try:
         await replica._read_control()
-        for shard in range(SHARDS):
-            await replica._load(shard)
+        await replica._load(range(SHARDS))
         changes = Changes()
         replica.world.observe(changes)
         for num in range(40):

@@ -161,7 +161,7 @@ class Worker:
 
     def keep_only(self, found: dict[int, set[int]], head: int) -> None:
         for shard, nums in found.items():
-            self._world.keep_only(shard, nums, head)
+            self._world.keep_only(shard, np.array(list(nums), np.int64), head)
         held = set().union(*found.values())
         for num, (n, is_shown) in self._highest.items():
             if is_shown and num not in held and n <= head:

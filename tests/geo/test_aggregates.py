@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo import cell_level, key_index
-from geo.aggregates import BASE_RES, MAX_AGGREGATE_ZOOM, RES_OF_ZOOM, Aggregates, render_rows
+from geo.aggregates import BASE_RES, MAX_AGGREGATE_ZOOM, RES_OF_ZOOM, Aggregates
 from geo.cell_rows import CellRows, Members, aggregate_rows, combine, empty_rows, joined
 from geo.h3bits import (
     cell_of_feature_id,
@@ -29,6 +29,7 @@ from geo.key_index import KeyIndex
 from geo.tilemath import Tile, bounds, pixels, tile_of, tile_of_key
 
 ZOOMS = range(MAX_AGGREGATE_ZOOM + 1)
+NO_CELLS = np.zeros(0, np.uint64)
 
 
 class Place(NamedTuple):
@@ -211,9 +212,9 @@ def test_another_power_alone_changes_the_tiles(powers: tuple[float, float]) -> N
 def test_a_cell_that_emptied_is_no_longer_counted() -> None:
     world = {1: Place(48.0, 2.0, 1, 0, 0, 0, 50.0), 2: Place(48.1, 2.1, 1, 0, 0, 0, 50.0)}
     aggregates = built(world)
-    assert aggregates.stations_in(0, 0, 0) == 2
+    assert aggregates.placed(0, 0, 0, NO_CELLS).stations.sum() == 2
     aggregates.update(np.array([world[1].cell], np.uint64), members_of({}))
-    assert aggregates.stations_in(0, 0, 0) == 1
+    assert aggregates.placed(0, 0, 0, NO_CELLS).stations.sum() == 1
     assert aggregates.rows(10).cells.tolist() == [world[2].cell]
 
 
@@ -235,30 +236,21 @@ def test_a_tile_full_of_stations_holds_some_hundred_cells(z: int) -> None:
 
 
 @settings(deadline=None)
-@given(worlds, st.data())
-def test_filtered_tiles_are_those_of_a_world_of_the_stations_that_pass(world: World, data: st.DataObject) -> None:
-    aggregates = built(world)
-    passing = {num: place for num, place in world.items() if place.kw >= 11}
-    wanted = built(passing)
-    z = data.draw(st.sampled_from(ZOOMS))
-    for tile in oracle_tiles(world, z):
-        cells = set(aggregates.tile_cells(*tile).tolist())
-
-        def stands_in(place: Place, cells: set[int] = cells) -> bool:
-            return h3.cell_to_parent(place.cell, RES_OF_ZOOM[z]) in cells
-
-        assert aggregates.stations_in(*tile) == sum(map(stands_in, world.values()))
-        members = members_of({num: place for num, place in passing.items() if stands_in(place)})
-        rows = aggregate_rows(members._replace(cells=parent_cells(members.cells, RES_OF_ZOOM[z])))
-        assert render_rows(*tile, rows) == wanted.render(*tile)
-        assert set(wanted.tile_cells(*tile).tolist()) <= shown_in(tile, world)
-    everywhere = members_of(passing)
-    rows = aggregate_rows(everywhere._replace(cells=parent_cells(everywhere.cells, RES_OF_ZOOM[z])))
-    for tile in oracle_tiles(passing, z):  # rows of cells elsewhere are left out
-        assert render_rows(*tile, rows) == wanted.render(*tile)
+@given(worlds, worlds, st.sampled_from(ZOOMS))
+def test_the_cells_of_a_tile_are_those_that_it_shows_and_new_ones(known: World, new: World, z: int) -> None:
+    aggregates = built(known)
+    cells = np.array([place.cell for place in new.values()], np.uint64)
+    both = {("known", num): place for num, place in known.items()} | {("new", num): place for num, place in new.items()}
+    for tile in oracle_tiles(known, z).keys() | oracle_tiles(new, z).keys():
+        placed = aggregates.placed(*tile, cells)
+        assert placed.cells.tolist() == sorted(shown_in(tile, both))
+        parents = [h3.cell_to_parent(place.cell, RES_OF_ZOOM[z]) for place in known.values()]
+        assert placed.stations.tolist() == [parents.count(cell) for cell in placed.cells.tolist()]
+        u, v = centre_positions(placed.cells)
+        assert (placed.u.tolist(), placed.v.tolist()) == (u.tolist(), v.tolist())
 
 
-def shown_in(tile: Tile, world: World) -> set[int]:
+def shown_in(tile: Tile, world: Mapping[Any, Place]) -> set[int]:
     cells = {h3.cell_to_parent(place.cell, RES_OF_ZOOM[tile.z]) for place in world.values()}
     return {cell for cell in cells if centre_tile(cell, tile.z) == tile}
 
@@ -425,9 +417,7 @@ def test_members_outside_the_dirty_cells_are_refused() -> None:
 @pytest.mark.parametrize("z, x, y", [(11, 0, 0), (-1, 0, 0), (3, 8, 0), (3, 0, -1)])
 def test_a_tile_that_aggregates_do_not_have_is_refused(z: int, x: int, y: int) -> None:
     aggregates = built({})
-    rows = empty_rows(np.zeros(0, np.uint64))
-    asks: list[Callable[[int, int, int], Any]] = [aggregates.render, aggregates.tile_cells, aggregates.stations_in]
-    asks.append(partial(render_rows, rows=rows))
+    asks: list[Callable[[int, int, int], Any]] = [aggregates.render, partial(aggregates.placed, new=NO_CELLS)]
     for ask in asks:
         with pytest.raises(ValueError, match="must be from 0 to"):
             ask(z, x, y)

@@ -23,7 +23,7 @@ from geo.mvt import (
     floor_index,
     patch,
 )
-from geo.varint import varint, varint_columns
+from geo.mvt_bytes import layer_tail, varint
 from tests.node.decoder import NodeDecoder, node_decoder
 
 __all__ = ["node_decoder"]  # a fixture
@@ -218,13 +218,14 @@ def test_a_negative_or_unknown_number_has_no_index(value: float) -> None:
         floor_index([1.0, value])
 
 
-@given(st.lists(st.integers(0, (1 << 63) - 1), min_size=1))
+@given(st.lists(st.integers(0, (1 << 63) - 1), unique=True))
 @example([0])
 @example([(1 << 63) - 1, 0])
-@example([1 << bits for bits in range(63)] + [(1 << bits) - 1 for bits in range(64)])
-def test_varints_of_a_column_are_those_one_by_one(values: list[int]) -> None:
-    rows, mask = varint_columns(np.array(values))
-    assert [bytes(row[kept]) for row, kept in zip(rows, mask, strict=True)] == [varint(v) for v in values]
+@example([1 << bits for bits in range(63)])
+@example([(1 << bits) - 1 for bits in range(64)])
+def test_a_dictionary_holds_varints(values: list[int]) -> None:
+    message = b"".join(b"\x22" + varint(1 + len(varint(v))) + b"\x28" + varint(v) for v in values)
+    assert layer_tail((), np.array(values, np.int64)) == message + b"\x28" + varint(4096)
 
 
 def test_varints_are_those_of_protocol_buffers() -> None:

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import geo.nearby
-import geo.strips
+import geo.sorted_rows
 from geo.filters import encode_profile
 from geo.nearby import MAX_RADIUS_M, Hits, Subset
 from geo.point import LatLon
@@ -95,36 +95,37 @@ class Ground:
         """One question about a subset and one about some of its members (`both` by num), compared."""
         members = subset.key
         assert isinstance(members, Members)
-        nearest = self.world.nearby.nearest
+        kept = both & members.by_num
         for spare in (1, 4):
-            hits = nearest(
+            chosen = self.world.nearby.chosen(
                 LatLon(*at), radius_m, limit, subset, lambda rows: both[self.world.stations.num[rows]], spare
             )
-            kept = both & members.by_num
-            assert_ranked(found(self.world, hits), self.within(at, radius_m, kept, limit), radius_m, limit)
-            assert hits.searched[hits.places].tolist() == hits.rows.tolist()
-        hits = nearest(LatLon(*at), radius_m, limit, subset)
-        assert_ranked(found(self.world, hits), self.within(at, radius_m, members.by_num, limit), radius_m, limit)
+            assert_ranked(found(self.world, chosen.hits), self.within(at, radius_m, kept, limit), radius_m, limit)
+            assert chosen.searched[chosen.places].tolist() == chosen.hits.rows.tolist()
 
     def check(self, at: Place, radius_m: float, limit: int, keep: NDArray[np.bool_] | None = None) -> Hits:
         """One question, compared; `keep` says by num which stations a filter lets through."""
+        if keep is None:
+            hits = self.world.nearby.nearest(LatLon(*at), radius_m, limit)
+            assert_ranked(found(self.world, hits), self.within(at, radius_m, None, limit), radius_m, limit)
+            return hits
         asked: list[int] = []
 
         def choose(rows: NDArray[np.int32]) -> NDArray[np.bool_]:
             asked.append(len(rows))
-            assert keep is not None
             chosen: NDArray[np.bool_] = keep[self.world.stations.num[rows]]
             return chosen
 
-        hits = self.world.nearby.nearest(LatLon(*at), radius_m, limit, choose=choose if keep is not None else None)
+        hits, rows, places = self.world.nearby.chosen(LatLon(*at), radius_m, limit, None, choose)
         assert_ranked(found(self.world, hits), self.within(at, radius_m, keep, limit), radius_m, limit)
         assert len(asked) <= MOST_LOOKS
         # `searched` is all, filtered out or not, that is as near as the last hit, or within the radius if there are few.
         reach_m = hits.metres[-1] if len(hits.rows) == limit else radius_m
         around = self.within(at, reach_m)
-        searched = set(self.world.stations.num[hits.searched].tolist())
+        searched = set(self.world.stations.num[rows].tolist())
         assert searched <= {one.num for one in around}
         assert searched >= {one.num for one in around if one.metres <= reach_m - NOISE_M}
+        assert rows[places].tolist() == hits.rows.tolist()
         return hits
 
 
@@ -199,7 +200,7 @@ def test_an_empty_world_has_nothing_near(at: Place) -> None:
     ground = Ground()
     for radius_m in RADII_M:
         hits = ground.check(at, radius_m, 1000)
-        assert (len(hits.rows), len(hits.metres), len(hits.searched)) == (0, 0, 0)
+        assert (len(hits.rows), len(hits.metres)) == (0, 0)
 
 
 def test_a_sparse_world_is_searched_up_to_the_radius_and_no_further() -> None:
@@ -234,7 +235,7 @@ def test_stations_come_go_and_move_between_the_same_questions(
     seed: int, most: int, small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the small part, in the large one, and merged all the time."""
-    monkeypatch.setattr(geo.strips, "SMALL_AT_LEAST", small)
+    monkeypatch.setattr(geo.sorted_rows, "SMALL_AT_LEAST", small)
     random = Random(f"{seed} {most}")
     around = random.choice(list(HARD_PLACES.values()))
     ground = Ground()
@@ -257,7 +258,7 @@ def test_subsets_while_stations_come_move_and_go(
 ) -> None:
     """Judged look by look, listed, and some of each because there is no room for all."""
     monkeypatch.setattr(geo.nearby, "MAX_LISTED", most)
-    monkeypatch.setattr(geo.strips, "SMALL_AT_LEAST", small)
+    monkeypatch.setattr(geo.sorted_rows, "SMALL_AT_LEAST", small)
     monkeypatch.setattr(geo.nearby, "MAX_SUBSETS", 3)
     random = Random(seed)
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Buckets by place: everywhere, pentagons, face edges and poles included."""
+"""Stations by place: everywhere, pentagons, face edges and poles included."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ import h3.api.basic_int as h3
 import numpy as np
 import pytest
 
-from geo.point import LatLon
-from geo.spatial import (
-    _EDGE_M,
-    _MAX_REACH,
-    BUCKET_ZOOM,
-    FINE_RES,
-    SpatialIndex,
-    cells_of,
-)  # fmt: skip
+import geo.sorted_rows
+from geo.spatial import _EDGE_M, _MAX_REACH, FINE_RES, TILE_ZOOM, SpatialIndex, cells_of
+from geo.tilemath import Tile, pixels, tile_keys, tile_of
 from tests.geo.model_world import R_M, haversine_m, mercator
 from tests.geo.worlds import TORTURE
 
@@ -61,43 +55,64 @@ def test_the_bounds_of_distortion_hold(res: int) -> None:
         assert max(haversine_m(*centre, *corner) for corner in h3.cell_to_boundary(cell)) <= _MAX_REACH * _EDGE_M[res]
 
 
-@pytest.mark.parametrize("seed", range(20 * MANY))
-def test_buckets_hold_exactly_what_was_added_and_not_removed(seed: int) -> None:
+def put(index: SpatialIndex, row: int, at: tuple[float, float]) -> None:
+    lat, lon = (np.array([x]) for x in at)
+    keys = tile_keys(TILE_ZOOM, *pixels(lat, lon, TILE_ZOOM)[:2])
+    index.add(np.array([row], np.int32), cells_of(lat, lon, FINE_RES), keys)
+
+
+def take(index: SpatialIndex, row: int, at: tuple[float, float]) -> None:
+    index.remove(row, h3.latlng_to_cell(*at, FINE_RES), tile_of(*at, TILE_ZOOM).key)
+
+
+@pytest.mark.parametrize("small", [1, 10_000])
+@pytest.mark.parametrize("seed", range(10 * MANY))
+def test_it_finds_what_was_added_and_not_removed(seed: int, small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geo.sorted_rows, "SMALL_AT_LEAST", small)
     random = Random(seed)
     index = SpatialIndex()
     there: dict[int, tuple[float, float]] = {}
     for row in range(200):
         if there and random.random() < 0.4:
             gone = random.choice(list(there))
-            index.remove(gone, LatLon(*there.pop(gone)))
+            take(index, gone, there.pop(gone))
+        else:
+            twin = random.random() < 0.3 and there
+            there[row] = random.choice(list(there.values())) if twin else somewhere(random)
+            put(index, row, there[row])
+        if row % 10:
             continue
-        twin = random.random() < 0.3 and there
-        there[row] = random.choice(list(there.values())) if twin else somewhere(random)
-        lat, lon = (np.array([x]) for x in there[row])
-        index.add(np.array([row], np.int32), lat, lon, cells_of(lat, lon, FINE_RES))
-    expected: dict[int, set[int]] = {}
+        res, z = random.randint(0, FINE_RES), random.randint(0, TILE_ZOOM)
+        cell_of = {row: h3.latlng_to_cell(*at, FINE_RES) for row, at in there.items()}
+        parents = {row: h3.cell_to_parent(cell, res) for row, cell in cell_of.items()}
+        asked = set(random.sample(sorted(set(parents.values())), random.randint(0, len(set(parents.values())))))
+        found = index.in_cells(np.array(list(asked), np.uint64), res).tolist()
+        assert sorted(found) == sorted(row for row in there if parents[row] in asked)
+        for at in list(there.values())[:20]:
+            tile = Tile(z, *mercator(*at, z)[:2])
+            expected = [row for row, place in there.items() if mercator(*place, z)[:2] == (tile.x, tile.y)]
+            assert sorted(index.in_tile(tile).tolist()) == sorted(expected)
     for row, at in there.items():
-        expected.setdefault(h3.latlng_to_cell(*at, FINE_RES), set()).add(row)
-    assert {key: set(bucket) for key, bucket in index.fine.items()} == expected
-    assert sum(map(len, index.fine.values())) == len(there)
-    for row, at in there.items():
-        index.remove(row, LatLon(*at))
-    assert (index.fine, index.tiles) == ({}, {})
+        take(index, row, at)
+    assert len(index.in_tile(Tile(0, 0, 0))) == 0
+    with pytest.raises(KeyError):
+        take(index, 1, (48.0, 2.0))
 
 
 def test_a_block_of_tiles_gives_its_stations() -> None:
     random = Random(7)
     places = [destination(48.8566, 2.3522, random.uniform(0, 6.3), random.uniform(0, 60_000)) for _ in range(300)]
-    lat, lon = np.array(places).T
     index = SpatialIndex()
-    index.add(np.arange(300, dtype=np.int32), lat, lon, cells_of(lat, lon, FINE_RES))
-    at = mercator(48.8566, 2.3522, BUCKET_ZOOM)
-    for width, height in ((1, 1), (2, 1), (1, 3), (5, 4)):
-        block = {(at.x + i, at.y + j) for i in range(width) for j in range(height)}
-        expected = {row for row, place in enumerate(places) if mercator(*place, BUCKET_ZOOM)[:2] in block}
-        found = index.in_tiles(at.x, at.y, width, height).tolist()
-        assert sorted(found) == sorted(expected)
+    for row, place in enumerate(places):
+        put(index, row, place)
+    for z in (9, 11, 14):
+        at = mercator(48.8566, 2.3522, z)
+        for width, height in ((1, 1), (2, 1), (1, 3), (5, 4)):
+            block = {(at.x + i, at.y + j) for i in range(width) for j in range(height)}
+            expected = {row for row, place in enumerate(places) if mercator(*place, z)[:2] in block}
+            found = index.in_tiles(z, at.x, at.y, width, height).tolist()
+            assert sorted(found) == sorted(expected)
 
 
 def test_nothing_is_nowhere() -> None:
-    assert len(SpatialIndex().in_tiles(0, 0, 3, 3)) == 0
+    assert len(SpatialIndex().in_tiles(11, 0, 0, 3, 3)) == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import geo.strips
+import geo.sorted_rows
 from geo.point import LatLon, unit_vectors
 from geo.strips import Strips
 from tests.geo.comparing import NOISE_M
@@ -46,30 +46,39 @@ def test_what_is_within_the_length_is_found_once_and_nothing_else(seed: int) -> 
     strips, xyz = filled(places), vectors(places)
     for length_m in LENGTHS_M:
         for at in (around, destination(*around, random.uniform(0, 6.3), random.expovariate(1 / 60_000))):
-            rows, chord2 = (part.tolist() for part in strips.near(LatLon(*at), length_m, xyz))
+            rows, chord2 = (part.tolist() for part in strips.within(LatLon(*at), length_m, xyz))
             away = {row: haversine_m(*at, *place) for row, place in places.items()}
             assert len(rows) == len(set(rows))
             assert {row for row in places if away[row] <= length_m - NOISE_M} <= set(rows), (at, length_m)
             assert set(rows) <= {row for row in places if away[row] <= length_m + NOISE_M}, (at, length_m)
             for row, c in zip(rows, chord2, strict=True):
                 assert abs(2 * R_M * asin(sqrt(c) / 2) - away[row]) <= NOISE_M
+            assert chord2 == sorted(chord2)
+            for limit in (1, 7, 200, 1000):
+                first, far = (part.tolist() for part in strips.nearest(LatLon(*at), length_m, limit, xyz))
+                assert (first, far) == (rows[: len(first)], chord2[: len(far)])
+                assert len(first) >= min(limit, len(rows))
+                assert len(first) <= limit or far[limit - 1] == far[-1]
+                assert len(first) == len(rows) or chord2[len(far)] > far[-1]
 
 
 def test_there_is_room_for_any_number() -> None:
     places = dict.fromkeys(range(20_000), (48.0, 2.0))
-    rows, _ = filled(places).near(LatLon(48.0, 2.0), 10.0, vectors(places))
+    rows, _ = filled(places).within(LatLon(48.0, 2.0), 10.0, vectors(places))
+    assert sorted(rows.tolist()) == sorted(places)
+    rows, _ = filled(places).nearest(LatLon(48.0, 2.0), 10.0, 1, vectors(places))
     assert sorted(rows.tolist()) == sorted(places)
 
 
 @pytest.mark.parametrize("small", [1, 30, 10_000])
 @pytest.mark.parametrize("seed", range(5 * MANY))
 def test_it_holds_what_was_added_and_not_removed(seed: int, small: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geo.strips, "SMALL_AT_LEAST", small)
+    monkeypatch.setattr(geo.sorted_rows, "SMALL_AT_LEAST", small)
     random, strips = Random(seed), Strips()
     there: dict[int, tuple[float, float]] = {}
 
     def every(strips: Strips) -> list[int]:
-        rows, _ = strips.near(LatLon(0.0, 0.0), 2e7, vectors(there))
+        rows, _ = strips.within(LatLon(0.0, 0.0), 2e7, vectors(there))
         return sorted(rows.tolist())
 
     for row in range(300):

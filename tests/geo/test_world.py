@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import h3.api.basic_int as h3
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from geo.columns import Rows
-from geo.filters import ANY_CONNECTOR, NO_FILTER, Filter
+from geo.filters import ANY_CONNECTOR, MASK_SLOTS, NO_FILTER, Filter
 from geo.point import Floats, LatLon
 from geo.station import AVAILABILITY, Status
+from geo.tilemath import Tile
 from geo.world import World
 from tests.geo.comparing import assert_nearby, assert_selected
 from tests.geo.model_world import CLASSES, State, Told, shard_of
@@ -28,6 +30,8 @@ from tests.geo.worlds import (
 
 # Their covers are there when stations come, go and move.
 ASKED_ALL_THE_TIME = (LatLon(48.8569, 2.3525), LatLon(-16.5, 179.9999))
+
+NO_NUMS = np.zeros(0, np.int64)
 
 
 class Listener:
@@ -92,7 +96,7 @@ class Holds(WorldMachine):
             assert states == model.evse_states(num)
             masks = [0, 0, 0, 0]
             for state in states:
-                masks[AVAILABILITY[state.status]] |= (1 << state.slot) & (1 << 64) - 1
+                masks[AVAILABILITY[state.status]] |= (1 << state.slot) & (1 << MASK_SLOTS) - 1
             assert s.masks[row].tolist() == masks
             assert dict(zip(CLASSES, s.counts[row].tolist(), strict=True)) == model.counts(num)
             assert round(float(s.max_kw[row]), 1) == model.max_kw(num)
@@ -108,9 +112,9 @@ class Holds(WorldMachine):
     def teardown(self) -> None:
         """Everything taken out again: nothing is left behind."""
         for shard in range(16):
-            self.world.keep_only(shard, set(), 1 << 60)
-        spatial = self.world.spatial
-        assert (self.world.station_count, spatial.fine, spatial.tiles) == (0, {}, {})
+            self.world.keep_only(shard, NO_NUMS, 1 << 60)
+        assert (self.world.station_count, len(self.world.spatial.in_tile(Tile(0, 0, 0)))) == (0, 0)
+        assert len(self.world.spatial.in_cells(np.array(h3.get_res0_cells(), np.uint64), 0)) == 0
         assert len(self.world.nearby.nearest(LatLon(*ASKED_ALL_THE_TIME[0]), 200_000.0, 1000).rows) == 0
         assert not self.world.evses.live.any()
 
@@ -191,13 +195,13 @@ def test_a_batch_of_several_states_of_an_evse_ends_as_if_they_had_come_one_by_on
 def test_what_a_complete_reading_did_not_hold_does_not_come_back_from_an_old_entry() -> None:
     world = world_of(State(1, 0, 2, Status.AVAILABLE, T, T))
     station = make_station(1, *HERE, [make_evse(0)])
-    world.keep_only(shard_of(station), set(), 5)
+    world.keep_only(shard_of(station), NO_NUMS, 5)
     world.put([record(Told(1, 5, station))], packed([]), T)
     assert world.station_count == 0
     world.put([record(Told(1, 6, station))], packed([]), T)
     assert world.station_count == 1
-    world.keep_only(shard_of(station), set(), 5)  # a reading as of 5 says nothing about what is newer
-    world.keep_only((shard_of(station) + 1) % 16, set(), 9)
+    world.keep_only(shard_of(station), NO_NUMS, 5)  # a reading as of 5 says nothing about what is newer
+    world.keep_only((shard_of(station) + 1) % 16, NO_NUMS, 9)
     assert world.station_count == 1
 
 
@@ -215,9 +219,9 @@ def test_a_station_that_has_another_num_in_another_lineage_is_found_by_its_key()
     world = world_of()
     station = make_station(1, *HERE, [make_evse(0)])
     world.put([record(Told(77, 1, station))], packed([]), T)
-    world.keep_only(shard_of(station), {77}, 9)
+    world.keep_only(shard_of(station), np.array([77]), 9)
     assert world.find(station.key) == int(world.rows_of_nums(np.array([77]))[0])
-    world.keep_only(shard_of(station), set(), 9)
+    world.keep_only(shard_of(station), NO_NUMS, 9)
     assert world.find(station.key) is None
 
 

@@ -238,7 +238,7 @@ class WorldMachine(RuleBasedStateMachine):
     @rule(of=st.integers(1, 6), nums=st.sets(st.integers(1, 6)), age=st.sampled_from((0, 0, 3, 20)))
     def keep_only(self, of: int, nums: set[int], age: int) -> None:
         shard, n = shard_of(make_station(of, 0, 0)), self.n - age
-        self.world.keep_only(shard, nums, n)
+        self.world.keep_only(shard, np.array(list(nums), np.int64), n)
         self.model.keep_only(shard, nums, n)
 
     @rule(of=st.integers(1, 6))

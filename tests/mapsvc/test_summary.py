@@ -46,7 +46,7 @@ def tallied(world: World, tally: Tally) -> Counts:
             int(counts.stations[i]),
             {status.name: int(counts.evses[i, status]) for status in SHOWN if counts.evses[i, status]},
         )
-        for i in np.flatnonzero(counts.stations)
+        for i in np.flatnonzero(counts.stations).tolist()
     }
 
 

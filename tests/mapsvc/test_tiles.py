@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 
-import mapsvc.tile_sums
+import geo.sorted_rows
 import mapsvc.tiles
 from geo.filters import NO_FILTER, Filter
 from geo.party_clocks import PartyClock
@@ -20,7 +20,6 @@ from geo.station import Status
 from geo.tilemath import Tile
 from geo.world import World
 from mapsvc.problems import Unavailable
-from mapsvc.tile_sums import FORGOTTEN_MS
 from mapsvc.tiles import AGGREGATE_EVERY_MS, MIN_STATION_ZOOM, STATION_EVERY_MS, Published, Tiles
 from tests.geo.history import History, at_once, in_order, torn_snapshot_and_replay
 from tests.geo.model_world import CLASSES, Feature, State, Told, mercator
@@ -66,6 +65,7 @@ def assert_shows(body: bytes, z: int, expected: dict[int, Feature]) -> None:
 WORLD = Tile(0, 0, 0)
 FREE = Filter(available=1)
 PARIS, LYON = (48.8566, 2.3522), (45.764, 4.8357)
+AFAR = [(48.0, 30.0 * turn - 180.0) for turn in range(12)]  # a cell of resolution 0 each
 
 
 def free_at(num: int, place: tuple[float, float], n: int, seen_ms: int) -> tuple[list[StationRecord], States]:
@@ -137,25 +137,18 @@ TestPatchedIsFresh = pytest.mark.usefixtures("without_pauses")(PatchedIsFresh.Te
 TestPatchedIsFresh.settings = examples(25)
 
 
-class PatchedInSlices(PatchedIsFresh):
-    """The sums of a filter are made bit by bit, and lag behind."""
-
-    def check(self) -> None:
-        self.tiles.tend(self.now_ms)
-        super().check()
+class PatchedInPieces(PatchedIsFresh):
+    """Filtered aggregates are summed up cell by cell."""
 
 
 @pytest.fixture
-def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapsvc.tile_sums, "SLICE", 1)
-    monkeypatch.setattr(mapsvc.tile_sums, "SLICE_ROWS", 2)
-    monkeypatch.setattr(mapsvc.tile_sums, "PIECES_AT_ONCE", 0)
-    monkeypatch.setattr(mapsvc.tile_sums, "AT_ONCE", 2)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapsvc.tiles, "SUMMED_ROWS", 3)
+    monkeypatch.setattr(geo.sorted_rows, "SMALL_AT_LEAST", 4)
 
 
-TestPatchedInSlices = pytest.mark.usefixtures("without_pauses", "small_slices")(PatchedInSlices.TestCase)
-TestPatchedInSlices.settings = examples(10)
+TestPatchedInPieces = pytest.mark.usefixtures("without_pauses", "small_pieces")(PatchedInPieces.TestCase)
+TestPatchedInPieces.settings = examples(10)
 
 
 @pytest.mark.parametrize("seed", range(200 if TORTURE else 6))
@@ -260,13 +253,13 @@ def test_a_station_in_a_new_cell_comes_to_filtered_tiles_within_a_second(z: int)
     assert counts(tiles, tile, FREE, START_MS + 1500) == {"free": 1 if z == 10 else 2, "unknown": 0}
 
 
-@pytest.mark.usefixtures("small_slices")
+@pytest.mark.usefixtures("small_pieces")
 async def test_a_tile_that_sums_up_much_of_the_world_gives_others_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapsvc.tiles, "MAX_WAITING", 3)
     world = World()
     tiles = Tiles(world)
     for num in range(1, 11):
-        world.put(*free_at(num, PARIS if num % 2 else LYON, num, START_MS), START_MS)
+        world.put(*free_at(num, AFAR[num - 1], num, START_MS), START_MS)
     tiles.warm(START_MS)
     assert tiles.find(WORLD, FREE, START_MS) is None
     turns = 0
@@ -292,7 +285,7 @@ async def test_a_station_that_goes_while_a_tile_is_summed_up_is_not_in_it(monkey
     world = World()
     tiles = Tiles(world)
     for num in range(1, 4):
-        world.put(*free_at(num, PARIS, num, START_MS), START_MS)
+        world.put(*free_at(num, AFAR[num], num, START_MS), START_MS)
     tiles.warm(START_MS)
     asking = asyncio.create_task(tiles.get_in_turns(WORLD, FREE, lambda: START_MS))
     await asyncio.sleep(0)
@@ -301,28 +294,3 @@ async def test_a_station_that_goes_while_a_tile_is_summed_up_is_not_in_it(monkey
     world.put(*free_at(4, LYON, 10, START_MS), START_MS)
     later = tiles.get(WORLD, FREE, START_MS + AGGREGATE_EVERY_MS)
     assert len(decoded(later.body, "aggregates")) == 1
-
-
-def test_a_filter_that_is_asked_for_again_has_sums_until_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
-    tiles = Tiles(world)
-    world.put(*free_at(1, PARIS, 1, START_MS), START_MS)
-    now_ms = START_MS
-    for _ in range(2):
-        now_ms += 2000
-        world.put(*free_at(2, LYON, now_ms, START_MS), now_ms)
-        assert counts(tiles, WORLD, FREE, now_ms) == {"free": 2, "unknown": 0}
-
-    def no_more(*_: object) -> bytes:
-        raise AssertionError("summed from the stations")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Tiles, "_to_sum", no_more)
-        world.put([tombstone(1, now_ms)], packed([]), now_ms)
-        now_ms += 2000
-        assert counts(tiles, WORLD, FREE, now_ms) == {"free": 1, "unknown": 0}
-        now_ms += FORGOTTEN_MS + 1
-        tiles.tend(now_ms)
-        world.put(*free_at(1, PARIS, now_ms, START_MS), now_ms)
-        with pytest.raises(AssertionError, match="summed"):
-            counts(tiles, WORLD, FREE, now_ms)

@@ -18,9 +18,9 @@ from urllib.parse import unquote
 import mapbox_vector_tile
 
 from geo.mvt import STATIONS, floor_index
+from geo.mvt_bytes import varint
 from geo.station import Availability
 from geo.tilemath import pixels, tile_of
-from geo.varint import varint
 from loadtests import survey
 from loadtests.lean import Connection, Target
 from loadtests.places import Found as Station
