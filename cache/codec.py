@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
+import orjson
 import zstandard
 from numpy.typing import NDArray
 
@@ -85,6 +87,18 @@ def unpack_doc(doc: bytes, summary: bytes = b"") -> Station:
         return decode_doc(b"{%b,%b" % (summary, rest[1:]) if summary else rest)
     except (zstandard.ZstdError, msgspec.MsgspecError) as error:
         raise CodecError("not a packed document") from error
+
+
+def unpack_members(doc: bytes, summary: bytes) -> dict[str, Any]:
+    """The same as `geo.station.encode_doc` has it, the `id` before it; faster by half. Raises CodecError."""
+    try:
+        members: dict[str, Any] = orjson.loads(b"{%b,%b" % (summary, _DECOMPRESSOR.decompress(doc)[1:]))
+    except (zstandard.ZstdError, orjson.JSONDecodeError) as error:
+        raise CodecError("not a packed document") from error
+    for name in _IN_SUMMARY:
+        if members[name] is None:
+            del members[name]
+    return members
 
 
 def evse_ids_of(doc: bytes) -> list[tuple[int, str]]:

@@ -179,8 +179,8 @@ def _asks_more(sieve: Sieve) -> bool:
     return tables > 0 or sieve.facilities != 0
 
 
-# Both loops hold the arrays of their tuples in variables, and call functions that take such a tuple only where they must: handing
-# over twenty arrays costs 0.1 µs, ten times what is done for a station.
+# Both loops hold the arrays of their tuples in variables, and call functions that take such a tuple only where they must:
+# handing over twenty arrays costs 0.1 µs, ten times what is done for a station.
 
 
 @njit(cache=True)

@@ -58,7 +58,7 @@ class SpatialIndex:
     def in_tile(self, tile: Tile) -> Rows:
         """All stations of a tile of at most TILE_ZOOM."""
         deeper = 2 * (TILE_ZOOM - tile.z)
-        return self.tiles.between(np.array([tile.key << deeper]), np.array([(tile.key + 1) << deeper]))
+        return self.tiles.stretch(tile.key << deeper, (tile.key + 1) << deeper)
 
     def in_tiles(self, z: int, x: int, y: int, width: int, height: int) -> Rows:
         """All stations in a block of tiles, given by its north-west one."""

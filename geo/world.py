@@ -121,20 +121,22 @@ class World:
 
     def evse_states(self, row: int) -> list[EvseState]:
         """Every EVSE of the station that is not REMOVED, by slot."""
-        first, count = int(self.stations.first[row]), int(self.stations.slots[row])
-        e, states = self.evses, []
-        for slot in range(count):
-            i = first + slot
-            reported = Status(int(e.status[i]))
-            if reported is Status.REMOVED:
+        first, e = int(self.stations.first[row]), self.evses
+        part = slice(first, first + int(self.stations.slots[row]))
+        columns = (e.status[part], e.live[part], e.changed_ms[part], e.seen_ms[part], e.expires_ms[part])
+        states = []
+        for slot, (status, lives, changed, seen, expires) in enumerate(
+            zip(*(c.tolist() for c in columns), strict=True)
+        ):
+            if status == Status.REMOVED:
                 continue
-            seen, expires = int(e.seen_ms[i]), int(e.expires_ms[i])
+            reported = Status(status)
             states.append(
                 EvseState(
                     slot,
-                    reported if e.live[i] else Status.UNKNOWN,
+                    reported if lives else Status.UNKNOWN,
                     reported,
-                    int(e.changed_ms[i]) or None,
+                    changed or None,
                     seen or None,
                     None if expires == NEVER_MS or not seen else expires,
                 )

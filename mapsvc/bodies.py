@@ -11,12 +11,11 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from cache.codec import unpack_doc
+from cache.codec import unpack_members
 from geo.columns import Rows
 from geo.hours import OpenState
 from geo.point import Floats
@@ -105,25 +104,25 @@ class Bodies:
 
     def _detailed(self, row: int) -> bytes:
         w = self._world
-        station = unpack_doc(w.docs[row], w.texts[row])
+        body = unpack_members(w.docs[row], w.texts[row])
+        body.pop("publish", None)
+        _tell_last_update(body)
+        _tell_hours(body.get("opening_times", {}))
         states = {state.slot: state for state in w.evse_states(row)}
-        body = _document(station)
         evses = []
-        for evse in station.evses:
-            state = states.get(evse.slot)
+        for evse in body.pop("evses", ()):
+            state = states.get(evse.pop("slot", -1))
             if state is None:
                 continue  # REMOVED
-            told = _plain(evse)
-            told.pop("slot", None)
-            told["connectors"] = [_plain(c) for c in evse.connectors]
-            told |= {
-                "status": state.status.name,
-                "reported_status": state.reported.name,
-                "changed_at": instant(state.changed_ms),
-                "seen_at": instant(state.seen_ms),
-                "expires_at": instant(state.expires_ms),
-            }
-            evses.append(told)
+            _tell_last_update(evse)
+            for connector in evse.setdefault("connectors", []):
+                _tell_last_update(connector)
+            evse["status"] = state.status.name
+            evse["reported_status"] = state.reported.name
+            evse["changed_at"] = instant(state.changed_ms)
+            evse["seen_at"] = instant(state.seen_ms)
+            evse["expires_at"] = instant(state.expires_ms)
+            evses.append(evse)
         body["evses"] = evses
         unknown, free, busy, broken = w.stations.counts[row].tolist()
         body["evse_counts"] = {
@@ -139,30 +138,15 @@ class Bodies:
         return orjson.dumps(body)
 
 
-def _document(station: Station) -> dict[str, Any]:
-    body = {"id": station.id, **_plain(station)}
-    body.pop("evses", None)
-    body.pop("publish", None)
-    if station.opening_times is not None:
-        body["opening_times"] = _hours(station)
-    return body
+def _tell_last_update(members: dict[str, Any]) -> None:
+    """The instant as text under its wire name."""
+    if "last_updated_ms" in members:
+        members["last_updated"] = instant(members.pop("last_updated_ms"))
 
 
-def _plain(struct: msgspec.Struct) -> dict[str, Any]:
-    """Fields as they stand, instants as text under their wire names."""
-    told: dict[str, Any] = msgspec.to_builtins(struct)
-    if "last_updated_ms" in told:
-        told["last_updated"] = instant(told.pop("last_updated_ms"))
-    return told
-
-
-def _hours(station: Station) -> dict[str, Any]:
-    hours = station.opening_times
-    assert hours is not None
-    told: dict[str, Any] = msgspec.to_builtins(hours)
+def _tell_hours(hours: dict[str, Any]) -> None:
     for name in ("exceptional_openings", "exceptional_closings"):
-        if name in told:
-            told[name] = [
-                {"period_begin": instant(p["begin_ms"]), "period_end": instant(p["end_ms"])} for p in told[name]
+        if name in hours:
+            hours[name] = [
+                {"period_begin": instant(p["begin_ms"]), "period_end": instant(p["end_ms"])} for p in hours[name]
             ]
-    return told

@@ -15,17 +15,19 @@ import re
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 
 from aiohttp import HttpVersion11
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.http_parser import RawRequestMessage
 
+from geo.filters import NO_FILTER, Filter
+from geo.tilemath import Tile
 from mapsvc.guard import CORS, Guard
 from mapsvc.openapi import reads
 from mapsvc.openapi.operation import Operation
-from mapsvc.params import parse_nearby, parse_tile_filter
+from mapsvc.params import NearbyQuery, parse_nearby, parse_tile_filter
 from mapsvc.problems import Problem
 from mapsvc.reading import Reader, caching_of, tile_at
 from mapsvc.replies import MVT, Answer, Head, Headers, Reply, answer_published, answer_reply, is_long
@@ -33,8 +35,7 @@ from mapsvc.shape import PLAIN
 
 log = logging.getLogger(__name__)
 
-MAX_TARGETS = 20_000  # tiles and stations whose path was read before; beyond, all are forgotten
-MAX_TARGET = 200  # characters of a path to be remembered
+MAX_FILTERS = 2048  # of tiles, that are read once
 
 # What yarl would leave as it is, so that the query means the same both ways.
 _PLAIN_QUERY = re.compile(r"[A-Za-z0-9_=&.,*~+-]*(?:%[0-9A-Fa-f]{2}[A-Za-z0-9_=&.,*~+-]*)*")
@@ -50,7 +51,7 @@ class Express:
     def __init__(self, reader: Reader, guard: Guard) -> None:
         self._reader = reader
         self._guard = guard
-        self._targets: dict[str, tuple[Operation, Target]] = {}
+        self._described = lru_cache(MAX_FILTERS)(reader.describe_tiles)
         self._date_s = 0
         self._date = b""
 
@@ -65,14 +66,17 @@ class Express:
     def answer(self, path: str, headers: Headers, network: str) -> bytes | None:
         """The whole answer to a plain message, or None: the application answers. `network` asks. Never raises."""
         began = time.perf_counter()
-        found = self._find(path)
+        try:
+            found = self._find(path)
+        except Problem:
+            return None  # the application says what is wrong
         if found is None or not self._guard.admits(network):
             return None
         operation, target = found
         try:
             answer = target(headers)
         except Problem:
-            return None  # the application says what is wrong
+            return None
         except Exception:
             log.exception("a request failed on the short way", extra={"route": operation.path})
             return None
@@ -85,49 +89,35 @@ class Express:
     # -- what is asked for --------------------------------------------------------------------------------------------
 
     def _find(self, path: str) -> tuple[Operation, Target] | None:
+        """What is asked for, and how to answer it. Raises Problem."""
         if path.startswith(_NEARBY):
-            return (reads.NEARBY, self._nearby(path[len(_NEARBY) :])) if _PLAIN_QUERY.fullmatch(path, 11) else None
-        found = self._targets.get(path)
-        if found is None:
-            try:
-                found = self._read(path)
-            except Problem:
-                return None
-            if found is not None and len(path) <= MAX_TARGET:
-                if len(self._targets) >= MAX_TARGETS:
-                    self._targets.clear()
-                self._targets[path] = found
-        return found
-
-    def _read(self, path: str) -> tuple[Operation, Target] | None:
+            query = path[len(_NEARBY) :]
+            return (reads.NEARBY, partial(self._nearby, parse_nearby(query))) if _PLAIN_QUERY.fullmatch(query) else None
         if match := _TILE.fullmatch(path):
             z, x, y, query = match.groups()
-            return (reads.TILE, self._tile(z, x, y, query or "")) if _is_plain(query) else None
+            if query is None:
+                return reads.TILE, partial(self._tile, tile_at(z, x, y), NO_FILTER)
+            wanted = _tile_filter(query) if _PLAIN_QUERY.fullmatch(query) else None
+            return None if wanted is None else (reads.TILE, partial(self._tile, tile_at(z, x, y), wanted))
         if match := _STATION.fullmatch(path):
-            return reads.STATION, self._station(match[1])
+            return reads.STATION, partial(self._station, match[1])
         if match := _TILEJSON.fullmatch(path):
-            return (reads.TILEJSON, self._tilejson(match[1] or "")) if _is_plain(match[1]) else None
+            query = match[1] or ""
+            return (reads.TILEJSON, partial(self._tilejson, query)) if _PLAIN_QUERY.fullmatch(query) else None
         return None
 
-    def _nearby(self, query: str) -> Target:
-        return lambda headers: _short(headers, self._reader.find_nearby(parse_nearby(query)))
+    def _nearby(self, query: NearbyQuery, headers: Headers) -> Answer | None:
+        return _short(headers, self._reader.find_nearby(query))
 
-    def _tile(self, z: str, x: str, y: str, query: str) -> Target:
-        tile, wanted = tile_at(z, x, y), parse_tile_filter(query)
-        caching, find = caching_of(tile), self._reader.find_tile
+    def _tile(self, tile: Tile, wanted: Filter, headers: Headers) -> Answer | None:
+        found = self._reader.find_tile(tile, wanted)
+        return None if found is None else answer_published(headers, found, caching_of(tile), MVT)
 
-        def answer(headers: Headers) -> Answer | None:
-            found = find(tile, wanted)
-            return None if found is None else answer_published(headers, found, caching, MVT)
+    def _station(self, key: str, headers: Headers) -> Answer | None:
+        return _short(headers, self._reader.find_station(key, PLAIN))
 
-        return answer
-
-    def _station(self, key: str) -> Target:
-        return lambda headers: _short(headers, self._reader.find_station(key, PLAIN))
-
-    def _tilejson(self, query: str) -> Target:
-        reply = self._reader.describe_tiles(query)
-        return lambda headers: _short(headers, reply)
+    def _tilejson(self, query: str, headers: Headers) -> Answer | None:
+        return _short(headers, self._described(query))
 
     # -- what is sent -------------------------------------------------------------------------------------------------
 
@@ -144,8 +134,7 @@ class Express:
         )  # fmt: skip
 
 
-def _is_plain(query: str | None) -> bool:
-    return query is None or _PLAIN_QUERY.fullmatch(query) is not None
+_tile_filter = lru_cache(MAX_FILTERS)(parse_tile_filter)
 
 
 def _short(headers: Headers, reply: Reply) -> Answer | None:

@@ -43,7 +43,7 @@ MIN_STATION_ZOOM = MAX_AGGREGATE_ZOOM + 1
 STATION_EVERY_MS, AGGREGATE_EVERY_MS = 100, 1000
 LOOKED_AT_MS = 10_000  # whoever looks at a tile of changing stations asks for it again within that time
 CACHE_BYTES = 64 << 20  # prepared tiles of one worker
-GZIP_FROM_BYTES = 200  # smaller bodies do not shrink
+GZIP_FROM_BYTES = 1000  # what is smaller is sent in one packet as it is
 SUMMED_ROWS = 250_000  # stations summed up through a filter in one go: 4 ms
 MAX_WAITING = 32  # requests for such tiles
 
@@ -75,9 +75,15 @@ class Published:
     @property
     def gzipped(self) -> bytes:
         if self._packed is None:
-            deflate = zlib.compressobj(1, zlib.DEFLATED, 31)  # gzip with mtime 0: equal bytes on every worker
+            # gzip with mtime 0: equal bytes on every worker. A window no larger than the body: the usual quarter of a
+            # megabyte of tables would push everything else out of the processor's cache.
+            bits = min(15, max(9, len(self.body).bit_length()))
+            deflate = zlib.compressobj(1, zlib.DEFLATED, 16 + bits, max(1, min(8, bits - 6)))
             self._packed = deflate.compress(self.body) + deflate.flush()
         return self._packed
+
+
+_NO_OFFSETS, _NO_ROWS = np.zeros(0, np.int64), np.zeros(0, np.int32)
 
 
 class _Kept:
@@ -93,8 +99,8 @@ class _Kept:
         self.version = -1
         self.dirty: set[int] = set()  # rows whose status bytes have to be patched
         self.data = bytearray()
-        self.offsets: NDArray[np.int64] = np.zeros(0, np.int64)
-        self.rows: Rows = np.zeros(0, np.int32)
+        self.offsets: NDArray[np.int64] = _NO_OFFSETS
+        self.rows: Rows = _NO_ROWS
 
     @property
     def nbytes(self) -> int:
