@@ -508,7 +508,7 @@ def sample_of_paths(real: RealWorld) -> list[str]:
             tiles = sorted(real.tiles.tiles(z))
             query = f"?{wanted.query}" if wanted.query else ""
             paths += [tile.path + query for tile in rng.sample(tiles, min(3, len(tiles)))]
-    return paths + [f"/v1/stations/{place.id}" for place in sampled(rng, real.oracle.published, 40)]
+    return paths + [f"/v1/stations/{place.id}" for place in sampled(rng, real.oracle.published, 60)]
 
 
 async def bytes_of_both(real: RealWorld, paths: list[str]) -> list[dict[tuple[str, str], tuple[str, bytes]]]:
