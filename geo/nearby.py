@@ -15,16 +15,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from math import asin, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from geo.columns import StationTable
-from geo.point import EARTH_RADIUS_M, LatLon
-from geo.strips import FIRST_LOOK, Near, Strips, further
+from geo.point import LatLon
+from geo.strips import FIRST_LOOK, Near, Strips, further, metres_of
 
 MAX_RADIUS_M = 200_000.0
 SPARE = 2  # candidates for each hit that is wanted where statuses decide as well: a quarter of all is often free
@@ -41,9 +39,6 @@ class Subset(NamedTuple):
 
     key: Hashable
     belongs: Choose
-
-
-_DIAMETER_M = 2 * EARTH_RADIUS_M
 
 
 class Hits(NamedTuple):
@@ -78,8 +73,11 @@ class NearbyIndex:
 
     def nearest(self, at: LatLon, radius_m: float, limit: int) -> Hits:
         """The `limit` nearest stations within `radius_m` (≤ MAX_RADIUS_M); ties by id."""
-        found = self._all.nearest(at, radius_m, limit, self._stations.xyz)
-        return self._hits(found, limit)[0]
+        near, metres, is_tied = self._all.nearest(at, radius_m, limit, self._stations.xyz)
+        if not is_tied:
+            return Hits(near.rows, metres)
+        ranks = self._ranks(near, limit)
+        return Hits(near.rows[ranks], metres[ranks])
 
     def chosen(
         self, at: LatLon, radius_m: float, limit: int, subset: Subset | None, choose: Choose, spare: int = SPARE
@@ -109,19 +107,16 @@ class NearbyIndex:
             farthest = near.chord2[places[limit - 1]]
             count = int(near.chord2.searchsorted(farthest, "right"))
             places = places[: int(places.searchsorted(count))]
-        hits, ranks = self._hits(Near(near.rows[places], near.chord2[places]), limit)
-        return Chosen(hits, near.rows[:count], places[:limit] if ranks is None else places[ranks])
+        hits = Near(near.rows[places], near.chord2[places])
+        metres = np.empty(len(places))
+        ranks = self._ranks(hits, limit) if metres_of(hits.chord2, metres) else slice(limit)
+        return Chosen(Hits(hits.rows[ranks], metres[ranks]), near.rows[:count], places[ranks])
 
-    def _hits(self, near: Near, limit: int) -> tuple[Hits, NDArray[np.intp] | None]:
-        """Of candidates in ascending order, those as far as the last hit among them; and where each hit was, if not where it
-        is."""
-        rows, chord2 = near
-        metres, tied = _metres_of(chord2)
-        if not tied:
-            return Hits(rows[:limit], metres[:limit]), None
-        ranked = sorted(zip(chord2.tolist(), map(self._key_of, rows.tolist()), range(len(rows)), strict=True))
-        ranks = np.array([place for _, _, place in ranked[:limit]], np.intp)
-        return Hits(rows[ranks], metres[ranks]), ranks
+    def _ranks(self, near: Near, limit: int) -> NDArray[np.intp]:
+        """Of candidates in ascending order, those as far as the last hit among them: where the hits are, ties by id."""
+        keys = map(self._key_of, near.rows.tolist())
+        ranked = sorted(zip(near.chord2.tolist(), keys, range(len(near.rows)), strict=True))
+        return np.array([place for _, _, place in ranked[:limit]], np.intp)
 
     # -- subsets ------------------------------------------------------------------------------------------------------
 
@@ -165,13 +160,3 @@ class NearbyIndex:
         for book in self._books.values():
             if book.listed is not None and book.subset.belongs(one)[0]:
                 book.listed.remove(row, at)
-
-
-@njit(cache=True)
-def _metres_of(rising: Floats) -> tuple[Floats, bool]:
-    """Of squared chords far below 4 (MAX_RADIUS_M); and whether two of them are the same."""
-    metres, tied = np.empty(len(rising)), False
-    for i in range(len(rising)):
-        metres[i] = _DIAMETER_M * asin(0.5 * sqrt(rising[i]))
-        tied |= i > 0 and rising[i] == rising[i - 1]
-    return metres, tied

@@ -45,13 +45,21 @@ class Near(NamedTuple):
     chord2: Floats
 
 
+class Nearest(NamedTuple):
+    """Likewise, with metres. `is_tied`: two of them are equally far."""
+
+    near: Near
+    metres: Floats
+    is_tied: bool
+
+
 class Strips:
     def __init__(self) -> None:
         self._sorted: SortedRows[np.float64] = SortedRows(np.float64)
         self._large, self._small = self._sorted.parts()
         self._begins = _NO_BEGINS  # by strip: where it begins in the large part
         self._is_settled = True
-        self._rows, self._chord2 = np.empty(4096, np.int32), np.empty(4096)  # of the look that is being taken
+        self._make_room(2048)
 
     def __len__(self) -> int:
         """Stations and holes."""
@@ -83,16 +91,18 @@ class Strips:
                 return Near(self._rows[:count].copy(), self._chord2[:count].copy())
             self._make_room(count)
 
-    def nearest(self, at: LatLon, most_m: float, limit: int, xyz: Floats) -> Near:
+    def nearest(self, at: LatLon, most_m: float, limit: int, xyz: Floats) -> Nearest:
         """The nearest ones within `most_m`, nearest first: `limit`, and those that are as far as the last of them; or all there
         are, if they are fewer."""
         self._settle()
         while True:
-            count, room = _nearest(
-                *self._large, self._begins, *self._small, xyz, at.lat, at.lon, most_m, limit, self._rows, self._chord2
-            )
+            count, room, is_tied = _nearest(
+                *self._large, self._begins, *self._small, xyz, at.lat, at.lon, most_m, limit, self._rows, self._chord2,
+                self._metres,
+            )  # fmt: skip
             if room <= len(self._rows):
-                return Near(self._rows[:count].copy(), self._chord2[:count].copy())
+                near = Near(self._rows[:count].copy(), self._chord2[:count])  # the latter until the next look
+                return Nearest(near, self._metres[:count].copy(), is_tied)
             self._make_room(room)
 
     def reach_m(self, at: LatLon, count: float) -> float:
@@ -111,7 +121,8 @@ class Strips:
         self._is_settled = True
 
     def _make_room(self, count: int) -> None:
-        self._rows, self._chord2 = np.empty(2 * count, np.int32), np.empty(2 * count)
+        """For the look that is being taken."""
+        self._rows, self._chord2, self._metres = np.empty(2 * count, np.int32), np.empty(2 * count), np.empty(2 * count)
 
 
 def _keys(lat: Floats, lon: Floats) -> Floats:
@@ -214,22 +225,32 @@ def _within(
 @njit(cache=True)
 def _nearest(
     keys: Floats, rows: Rows, begins: NDArray[np.int32], more_keys: Floats, more_rows: Rows, xyz: Floats, lat: float,
-    lon: float, most_m: float, limit: int, found: Rows, chord2s: Floats,
-) -> tuple[int, int]:  # fmt: skip
-    """How many there are, in ascending order if there was room; and how much room it takes."""
+    lon: float, most_m: float, limit: int, found: Rows, chord2s: Floats, metres: Floats,
+) -> tuple[int, int, bool]:  # fmt: skip
+    """How many there are, in ascending order if there was room; how much room it takes; and whether two are equally far."""
     length_m = FIRST_LOOK * _reach_m(keys, more_keys, lat, lon, float(limit))
     while True:
         length_m = min(most_m, length_m)
         count = _within(keys, rows, begins, more_keys, more_rows, xyz, lat, lon, length_m, found, chord2s)
         if count > len(found):
-            return 0, count
+            return 0, count, False
         if count >= limit or length_m >= most_m:
             break
         length_m *= further(limit, count)
     end = min(count, limit)
     while 0 < end < count and chord2s[end] == chord2s[end - 1]:
         end += 1
-    return end, count
+    return end, count, metres_of(chord2s[:end], metres)
+
+
+@njit(cache=True)
+def metres_of(rising: Floats, metres: Floats) -> bool:
+    """Writes the metres of squared chords far below 4 (MAX_RADIUS_M); whether two of them are the same."""
+    is_tied = False
+    for i in range(len(rising)):
+        metres[i] = 2.0 * EARTH_RADIUS_M * asin(0.5 * sqrt(rising[i]))
+        is_tied |= i > 0 and rising[i] == rising[i - 1]
+    return is_tied
 
 
 @njit(cache=True)

@@ -36,6 +36,7 @@ from mapsvc.shape import PLAIN
 log = logging.getLogger(__name__)
 
 MAX_FILTERS = 2048  # of tiles, that are read once
+MAX_TILES = 20_000  # tiles whose path is read once: 5 MB
 
 # What yarl would leave as it is, so that the query means the same both ways.
 _PLAIN_QUERY = re.compile(r"[A-Za-z0-9_=&.,*~+-]*(?:%[0-9A-Fa-f]{2}[A-Za-z0-9_=&.,*~+-]*)*")
@@ -93,12 +94,8 @@ class Express:
         if path.startswith(_NEARBY):
             query = path[len(_NEARBY) :]
             return (reads.NEARBY, partial(self._nearby, parse_nearby(query))) if _PLAIN_QUERY.fullmatch(query) else None
-        if match := _TILE.fullmatch(path):
-            z, x, y, query = match.groups()
-            if query is None:
-                return reads.TILE, partial(self._tile, tile_at(z, x, y), NO_FILTER)
-            wanted = _tile_filter(query) if _PLAIN_QUERY.fullmatch(query) else None
-            return None if wanted is None else (reads.TILE, partial(self._tile, tile_at(z, x, y), wanted))
+        if (asked := _tile_asked(path)) is not None:
+            return reads.TILE, partial(self._tile, *asked)
         if match := _STATION.fullmatch(path):
             return reads.STATION, partial(self._station, match[1])
         if match := _TILEJSON.fullmatch(path):
@@ -135,6 +132,18 @@ class Express:
 
 
 _tile_filter = lru_cache(MAX_FILTERS)(parse_tile_filter)
+
+
+@lru_cache(MAX_TILES)
+def _tile_asked(path: str) -> tuple[Tile, Filter] | None:
+    """None: for no tile, or not plainly. Raises Problem."""
+    match = _TILE.fullmatch(path)
+    if match is None:
+        return None
+    z, x, y, query = match.groups()
+    if query is None:
+        return tile_at(z, x, y), NO_FILTER
+    return (tile_at(z, x, y), _tile_filter(query)) if _PLAIN_QUERY.fullmatch(query) else None
 
 
 def _short(headers: Headers, reply: Reply) -> Answer | None:

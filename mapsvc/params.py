@@ -15,7 +15,7 @@ from geo.connectors import CONNECTOR_TYPES
 from geo.evse_ids import normal
 from geo.filters import FACILITIES, NO_FILTER, ConnectorFilter, Filter
 from geo.nearby import MAX_RADIUS_M
-from geo.point import Box, LatLon
+from geo.point import Box, CoordinateError, LatLon
 from mapsvc.bodies import NEARBY_MEMBERS, STATION_MEMBERS, SUMMARY_MEMBERS
 from mapsvc.parameter import (
     FLAG,
@@ -244,7 +244,10 @@ FILTER_NAMES = frozenset(parameter.name for parameter in FILTERS)
 
 
 MAX_REMEMBERED = 500  # characters
-_PLACE_FIRST = re.compile(r"lat=([^&+%]*)&lon=([^&+%]*)(.*)", re.DOTALL)
+# As apps write positions; whatever looks otherwise is read the long way.
+_PLACE_FIRST = re.compile(
+    r"lat=(-?[0-9]{1,2}(?:\.[0-9]{1,15})?)&lon=(-?[0-9]{1,3}(?:\.[0-9]{1,15})?)((?:&.*)?)", re.DOTALL
+)
 
 
 def parse_nearby(query: str) -> NearbyQuery:
@@ -252,8 +255,8 @@ def parse_nearby(query: str) -> NearbyQuery:
     if len(query) <= MAX_REMEMBERED and (match := _PLACE_FIRST.fullmatch(query)):
         lat, lon, rest = match.groups()
         try:
-            at = LatLon.of(LAT.kind.parse(lat), LON.kind.parse(lon))
-        except ValueError:
+            at = LatLon.of(float(lat), float(lon))
+        except CoordinateError:
             return _parse_nearby(query)  # tells all that is wrong with it
         _, radius_m, most, wanted, shape = _without_place(rest)
         return NearbyQuery(at, radius_m, most, wanted, shape)

@@ -31,10 +31,10 @@ from geo.filters import Filter
 from geo.mvt import EncodedLayer, patch
 from geo.point import Floats
 from geo.select import Counts, select
-from geo.spatial import FINE_RES, TILE_ZOOM, cells_of
+from geo.spatial import FINE_RES, TILE_ZOOM
 from geo.station import Availability
 from geo.station_layer import encode_stations, station_tags
-from geo.tilemath import Tile, grid_tile_keys, pixels, tile_keys
+from geo.tilemath import Tile, grid_tile_keys
 from geo.world import World
 from mapsvc.problems import Unavailable
 
@@ -259,13 +259,13 @@ class Tiles:
 
     def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
         self._version += 1
-        cells = cells_of(lat, lon, FINE_RES).tolist()
+        s = self._world.stations  # of those that went, it still says where they stood
+        cells = s.cell[rows].tolist()
         self._dirty_cells.update(cells)
         self._new_cells.update(cells)
         if not self._kept:
             return
-        at = pixels(lat, lon, MAX_ZOOM)
-        for deepest in set(tile_keys(MAX_ZOOM, at.x, at.y).tolist()):
+        for deepest in set(grid_tile_keys(MAX_ZOOM, s.grid_x[rows], s.grid_y[rows]).tolist()):
             for shift in range(0, 2 * (MAX_ZOOM - MIN_STATION_ZOOM) + 1, 2):
                 kept = self._kept.get(deepest >> shift)
                 if kept is not None:

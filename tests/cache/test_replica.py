@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
+import h3.api.basic_int as h3
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -20,8 +21,10 @@ from cache.writer import pack_seen, publish_seen, touch_seen
 from geo.columns import Rows
 from geo.party_clocks import PartyClock
 from geo.point import Floats
+from geo.spatial import COARSE_RES
 from geo.station import SHARDS, Status, shard_of
 from geo.world import World
+from mapsvc.cached_form import cell_name
 from tests.cache.source import Source, of_world
 from tests.e2e.stack import PARTY, TORTURE
 
@@ -109,6 +112,25 @@ async def test_one_that_starts_late_equals_one_that_was_there_all_the_time(sourc
     await late.stop()
     await replica.follows()
     assert of_world(late.world) == of_world(replica.world)
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 10_000])
+async def test_stations_of_all_shards_are_loaded_in_the_order_of_their_cells(
+    source: Source, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(module, "CELLS_TO_BEGIN", at_once)
+    await source.put(range(80))
+    late = Watched(source)
+    await late.start()
+    await late.follows()
+    await late.stop()
+    s = late.world.stations
+    places = zip(s.lat[: s.size].tolist(), s.lon[: s.size].tolist(), strict=True)
+    names = [cell_name(h3.latlng_to_cell(lat, lon, COARSE_RES)) for lat, lon in places]
+    cells = s.cell[: s.size].tolist()
+    assert len(cells) == 80
+    assert names == sorted(names)
+    assert at_once < 10_000 or cells == sorted(cells)
 
 
 async def test_a_missing_entry_is_noticed_by_the_next_one(source: Source, replica: Watched) -> None:

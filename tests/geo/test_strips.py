@@ -55,7 +55,10 @@ def test_what_is_within_the_length_is_found_once_and_nothing_else(seed: int) -> 
                 assert abs(2 * R_M * asin(sqrt(c) / 2) - away[row]) <= NOISE_M
             assert chord2 == sorted(chord2)
             for limit in (1, 7, 200, 1000):
-                first, far = (part.tolist() for part in strips.nearest(LatLon(*at), length_m, limit, xyz))
+                nearest = strips.nearest(LatLon(*at), length_m, limit, xyz)
+                first, far = (part.tolist() for part in nearest.near)
+                assert nearest.is_tied == (len(set(far)) < len(far))
+                assert np.allclose(nearest.metres, [away[row] for row in first], atol=NOISE_M, rtol=0)
                 assert (first, far) == (rows[: len(first)], chord2[: len(far)])
                 assert len(first) >= min(limit, len(rows))
                 assert len(first) <= limit or far[limit - 1] == far[-1]
@@ -66,7 +69,7 @@ def test_there_is_room_for_any_number() -> None:
     places = dict.fromkeys(range(20_000), (48.0, 2.0))
     rows, _ = filled(places).within(LatLon(48.0, 2.0), 10.0, vectors(places))
     assert sorted(rows.tolist()) == sorted(places)
-    rows, _ = filled(places).nearest(LatLon(48.0, 2.0), 10.0, 1, vectors(places))
+    rows = filled(places).nearest(LatLon(48.0, 2.0), 10.0, 1, vectors(places)).near.rows
     assert sorted(rows.tolist()) == sorted(places)
 
 
