@@ -16,7 +16,9 @@ import asyncio
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +50,9 @@ SUMMED_ROWS = 250_000  # stations summed up through a filter in one go: 4 ms
 MAX_WAITING = 32  # requests for such tiles
 
 assert FINE_RES == BASE_RES and TILE_ZOOM == MAX_ZOOM
+
+
+_key_of = lru_cache(1 << 16)(attrgetter("key"))  # interleaving bits takes 2 µs
 
 
 class Published:
@@ -148,7 +153,7 @@ class Tiles:
     def etag_if_kept(self, tile: Tile, wanted: Filter, now_ms: int) -> str | None:
         """The ETag of a station tile with all that has changed, without an encoding; None for one that nobody asked for of
         late, and for aggregates, which follow within a second."""
-        kept = self._kept.get((tile.key, wanted) if wanted else tile.key)
+        kept = self._kept.get((_key_of(tile), wanted) if wanted else _key_of(tile))
         if tile.z < MIN_STATION_ZOOM or kept is None or now_ms - kept.asked_ms > LOOKED_AT_MS:
             return None
         return self.get(tile, wanted, now_ms, at_once=True).etag
@@ -196,7 +201,7 @@ class Tiles:
     def _find(self, tile: Tile, wanted: Filter, now_ms: int, at_once: bool) -> Published | None:
         """What is kept, brought up to date, or rendered; None for what has to be summed up through a filter."""
         every_ms = STATION_EVERY_MS if tile.z >= MIN_STATION_ZOOM else AGGREGATE_EVERY_MS
-        key = (tile.key, wanted) if wanted else tile.key
+        key = (_key_of(tile), wanted) if wanted else _key_of(tile)
         kept = self._kept.get(key)
         asked_ms = now_ms
         if kept is not None:
@@ -221,7 +226,7 @@ class Tiles:
         return self._keep(tile, wanted, rendered)
 
     def _keep(self, tile: Tile, wanted: Filter, kept: _Kept) -> Published:
-        key = (tile.key, wanted) if wanted else tile.key
+        key = (_key_of(tile), wanted) if wanted else _key_of(tile)
         old = self._kept.pop(key, None)
         if old is not None:
             self._bytes -= old.nbytes
