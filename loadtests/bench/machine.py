@@ -114,11 +114,26 @@ def pin(pid: int, cores: Iterable[int]) -> None:
 
 def cpu_s(pids: Iterable[int]) -> float:
     """User and system seconds of these processes and all below them, those included that ended and were waited for."""
-    ticks = 0
+    total = 0.0
     for pid in {below for above in pids for below in tree(above)}:
         if stat := _stat(pid):
-            ticks += sum(map(int, stat[11:15]))  # utime, stime, and the same of reaped children
-    return ticks / TICKS_PER_S
+            own, reaped = (
+                sum(map(int, part)) / TICKS_PER_S for part in (stat[11:13], stat[13:15])
+            )  # user and system each
+            total += (
+                max(own, _on_cpu_s(pid)) + reaped
+            )  # the former knows of threads that ended, the latter of nanoseconds
+    return total
+
+
+def _on_cpu_s(pid: int) -> float:
+    """What the scheduler says of a process's threads; 0 where it does not."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
 
 
 def started_s(pid: int) -> float:

@@ -27,7 +27,7 @@ from loadtests.bench.updates import Producer, targets
 
 SMALLER = (10_000, 100_000)
 DENSITY_POINTS = 200
-RATE = 500  # updates a second
+RATE = 2000  # updates a second
 SETTLE_S = 0.5
 WITHIN = 1.5
 

@@ -24,7 +24,9 @@ def test_cpu_of_a_process_holds_that_of_children_that_ended() -> None:
         assert process.stdout.readline() == "done\n"
         used = machine.cpu_s([process.pid])
         assert 0.3 <= used < 5
-        assert machine.cpu_s([process.pid, process.pid]) == used, "a process counts once, however often it is named"
+        assert machine.cpu_s([process.pid, process.pid]) < used + 0.1, (
+            "a process counts once, however often it is named"
+        )
         process.communicate("\n")
     assert machine.cpu_s([process.pid]) == 0, "who is gone has used nothing"
 
