@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache import tasks
-from cache.client import UNREACHABLE, Cache, RedisError, Script, read_groups
+from cache.client import UNREACHABLE, Cache, Call, RedisError, Script, read_groups
 from cache.codec import CodecError, unpack_record, unpack_records, unpack_seen, unpack_states
 from cache.keys import CONTROL, ShardKeys, seen_key
 from geo.columns import NEVER_MS
@@ -244,6 +244,8 @@ class Replica:
         async with aclosing(self._read_cells(epoch, sorted(cells))) as coming:
             async for replies in coming:
                 self._take_cells(replies, found)
+                if epoch != self.epoch:
+                    return  # all of this will be read again
         for shard, head in heads.items():
             position, after = self.positions[shard], await self._head(ShardKeys(shard, epoch))
             if after is None or after.n < head.n or after.mark != head.mark or epoch != self.epoch:
@@ -273,7 +275,10 @@ class Replica:
             for cell, shard in cells[start : start + at_once]:
                 keys = ShardKeys(shard, epoch)
                 of_shard.setdefault(shard, []).extend((keys.stations(cell), keys.evses(cell)))
-            replies = await asyncio.gather(*(self._cache.run(CELLS, names, []) for names in of_shard.values()))
+            replies = await self._cache.run_all(CELLS, [Call(names, []) for names in of_shard.values()])
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
             return [Reply(shard, reply) for shard, reply in zip(of_shard, replies, strict=True)]
 
         coming = asyncio.ensure_future(ask(0)) if cells else None

@@ -55,17 +55,6 @@ class ConnectorFilter:
     def __bool__(self) -> bool:
         return bool(self.connectors) or self.min_power_kw is not None or self.max_power_kw is not None
 
-    def matches(self, plug: Plug) -> bool:
-        if self.connectors and plug.standard not in self.connectors:
-            return False
-        if self.min_power_kw is None and self.max_power_kw is None:
-            return True
-        if plug.power_kw is None:
-            return False
-        low = 0.0 if self.min_power_kw is None else self.min_power_kw
-        high = float("inf") if self.max_power_kw is None else self.max_power_kw
-        return low <= plug.power_kw <= high
-
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -132,7 +121,7 @@ class Matches:
     """The verdict of one ConnectorFilter on every profile: which of the low MASK_SLOTS slots have a fitting connector, and
     the best power of those in any slot (0: none, or not known); and on every plug of `Profiles.plugs`."""
 
-    __slots__ = ("connector", "fits", "kw", "mask", "powers", "size")
+    __slots__ = ("connector", "fits", "kw", "mask", "size")
 
     def __init__(self, connector: ConnectorFilter) -> None:
         self.connector = connector
@@ -140,7 +129,6 @@ class Matches:
         self.mask: NDArray[np.uint32] = np.zeros(64, np.uint32)
         self.kw: NDArray[np.float32] = np.zeros(64, np.float32)
         self.fits: NDArray[np.bool_] = np.zeros(0, np.bool_)
-        self.powers: dict[int, NDArray[np.float64]] = {}  # of the profiles that were asked for, see Profiles.powers
 
 
 class Plugs:
@@ -216,7 +204,7 @@ def _match(
 class Profiles:
     """The interned profiles, and the match tables of recently used connector filters."""
 
-    MAX_TABLES = 256  # distinct connector filters kept; a table costs 12 bytes a profile
+    MAX_TABLES = 256  # distinct connector filters kept; a table costs 8 bytes a profile and 1 a plug
 
     def __init__(self) -> None:
         self.profiles: list[Profile] = []
@@ -252,19 +240,3 @@ class Profiles:
             table.kw = np.concatenate((table.kw, np.zeros(room - len(table.kw), np.float32)))
         self.plugs.match(table, need)
         table.size = need
-
-    def powers(self, profile: int, connector: ConnectorFilter) -> NDArray[np.float64]:
-        """Slot by slot the best power of the fitting connectors (0: not known); -1 where none fits."""
-        known = self.matches(connector).powers
-        found = known.get(profile)
-        if found is None:
-            told = [-1.0 if kw is None else kw for kw in self.slot_powers(profile, connector)]
-            found = known[profile] = np.array(told, np.float64)
-        return found
-
-    def slot_powers(self, profile: int, connector: ConnectorFilter) -> list[float | None]:
-        """Slot by slot the best power of the fitting connectors (0: not known); None where none fits."""
-        return [
-            max((p.power_kw or 0.0 for p in plugs if connector.matches(p)), default=None)
-            for plugs in self.profiles[profile]
-        ]

@@ -7,8 +7,7 @@ in place, and the result equals a fresh encoding byte for byte (promise R5).
 **Numbers.** The `stations` dictionary holds 127 numbers: exact below 100, then steps; larger numbers are rounded *down*
 to a step, so a tile never promises more than there is.
 
-Measured, one quiet core, numpy 2.4, ids up to 2^53: `encode_points` of 20 / 1,000 / 50,000 stations 46 µs / 133 µs /
-6.6 ms (32 bytes a station + 0.6 KB of dictionary); `patch` of 200 rows 10 µs; `encode_numbers` of 300 features 0.3 ms.
+A station takes 32 bytes, the dictionary 0.6 KB.
 """
 
 from __future__ import annotations

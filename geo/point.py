@@ -86,19 +86,3 @@ def unit_vectors(lat: Floats, lon: Floats) -> Floats:
     phi, lam = np.radians(lat), np.radians(lon)
     c = np.cos(phi)
     return np.stack((c * np.cos(lam), c * np.sin(lam), np.sin(phi)), axis=-1)
-
-
-def unit_vector(p: LatLon) -> Floats:
-    phi, lam = radians(p.lat), radians(p.lon)
-    return np.array((cos(phi) * cos(lam), cos(phi) * sin(lam), sin(phi)))
-
-
-def metres_of_chord2(chord2: Floats) -> Floats:
-    """Great-circle metres of a squared chord between unit vectors: d = 2R·asin(c/2), the haversine's own identity."""
-    return 2 * EARTH_RADIUS_M * np.arcsin(np.minimum(np.sqrt(chord2) / 2, 1.0))
-
-
-def chord2_of_metres(distance_m: float) -> float:
-    """Inverse of `metres_of_chord2`; distances beyond half the Earth's circumference give the largest chord."""
-    half = distance_m / (2 * EARTH_RADIUS_M)
-    return 4.0 if half >= np.pi / 2 else (2 * sin(half)) ** 2

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from geo.columns import NEVER_MS, EvseTable, Rows, StationTable, runs
 from geo.expiry import ExpiryWheel
-from geo.filters import ANY_CONNECTOR, MASK_SLOTS, ConnectorFilter, Profiles
+from geo.filters import ANY_CONNECTOR, MASK_SLOTS, Profiles
 from geo.names import Names
 from geo.nearby import NearbyIndex
 from geo.party_clocks import PartyClock, PartyClocks
@@ -142,22 +142,6 @@ class World:
                 )
             )
         return states
-
-    def untold_by_masks(self, rows: Rows, masks: NDArray[np.uint32], fitting: NDArray[np.uint32]) -> NDArray[np.intp]:
-        """Positions in `rows` of stations whose `fitting` slots are not all in their `masks` (some are REMOVED) or are
-        more than a mask holds: `matching` tells."""
-        there = np.bitwise_or.reduce(masks, axis=1)
-        return np.flatnonzero((fitting & ~there != 0) | (self.stations.slots[rows] > MASK_SLOTS))
-
-    def matching(self, row: int, connector: ConnectorFilter) -> tuple[list[int], float]:
-        """Matching EVSEs by availability class (UNKNOWN, FREE, BUSY, OUT_OF_SERVICE) and their best power, one by one."""
-        s, e = self.stations, self.evses
-        powers = self.profiles.powers(int(s.profile[row]), connector)
-        part = slice(int(s.first[row]), int(s.first[row]) + int(s.slots[row]))
-        status = e.status[part]
-        fitting = (powers >= 0) & (status != Status.REMOVED)
-        classes = np.where(e.live[part], _CLASS_OF[status], Availability.UNKNOWN)[fitting]
-        return np.bincount(classes, minlength=4).tolist(), float(powers[fitting].max(initial=0.0))
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
@@ -424,10 +408,18 @@ class World:
         table, profile = self.profiles.matches(ANY_CONNECTOR), s.profile[rows]
         s.max_kw[rows] = table.kw[profile]
         if not there.all():
-            for i in self.untold_by_masks(rows, masks, table.mask[profile]).tolist():
-                s.max_kw[rows[i]] = self.matching(int(rows[i]), ANY_CONNECTOR)[1]
+            whole = np.bitwise_or.reduce(masks, axis=1) == table.mask[profile]
+            for row in rows[~whole | (slots > MASK_SLOTS)].tolist():
+                s.max_kw[row] = self._best_kw(row)
         if tell:
             self._tell_changed(rows)
+
+    def _best_kw(self, row: int) -> float:
+        """Of the plugs that can be had there, which those of a REMOVED EVSE cannot. 0: none is known."""
+        s, plugs, profile = self.stations, self.profiles.plugs, int(self.stations.profile[row])
+        part = slice(plugs.begin[profile], plugs.begin[profile + 1])
+        there = self.evses.status[int(s.first[row]) + plugs.slot[part]] != Status.REMOVED
+        return float(np.nan_to_num(plugs.kw[part][there]).max(initial=0.0))
 
     def _tell_changed(self, rows: Rows) -> None:
         if len(rows):

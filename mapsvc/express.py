@@ -45,6 +45,7 @@ _TILE = re.compile(r"/v1/tiles/stations/([0-9]{1,9})/([0-9]{1,9})/([0-9]{1,9})\.
 _TILEJSON = re.compile(r"/v1/tiles/stations\.json(?:\?(.*))?")
 _STATION = re.compile(r"/v1/stations/([A-Za-z0-9_.*~-]+)")
 _NEARBY = "/v1/nearby?"
+_TILES = "/v1/tiles/stations/"
 
 Target = Callable[[Headers], Answer | None]
 
@@ -94,7 +95,7 @@ class Express:
             return (reads.NEARBY, partial(self._nearby, parse_nearby(query))) if _PLAIN_QUERY.fullmatch(query) else None
         if len(path) > MAX_PATH:
             return None
-        if (asked := _tile_asked(path)) is not None:
+        if path.startswith(_TILES) and (asked := _tile_asked(path)) is not None:
             return reads.TILE, partial(self._tile, *asked)
         if match := _STATION.fullmatch(path):
             return reads.STATION, partial(self._station, match[1])

@@ -117,12 +117,9 @@ def cpu_s(pids: Iterable[int]) -> float:
     total = 0.0
     for pid in {below for above in pids for below in tree(above)}:
         if stat := _stat(pid):
-            own, reaped = (
-                sum(map(int, part)) / TICKS_PER_S for part in (stat[11:13], stat[13:15])
-            )  # user and system each
-            total += (
-                max(own, _on_cpu_s(pid)) + reaped
-            )  # the former knows of threads that ended, the latter of nanoseconds
+            own, reaped = (sum(map(int, part)) / TICKS_PER_S for part in (stat[11:13], stat[13:15]))
+            # Ticks know of threads that have ended, the scheduler of nanoseconds.
+            total += max(own, _on_cpu_s(pid)) + reaped
     return total
 
 

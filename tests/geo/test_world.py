@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from geo.columns import Rows
-from geo.filters import ANY_CONNECTOR, MASK_SLOTS, NO_FILTER, Filter
+from geo.filters import MASK_SLOTS, NO_FILTER, Filter
 from geo.point import Floats, LatLon
 from geo.station import AVAILABILITY, Status
 from geo.tilemath import Tile
@@ -100,7 +100,6 @@ class Holds(WorldMachine):
             assert s.masks[row].tolist() == masks
             assert dict(zip(CLASSES, s.counts[row].tolist(), strict=True)) == model.counts(num)
             assert round(float(s.max_kw[row]), 1) == model.max_kw(num)
-            assert world.matching(row, ANY_CONNECTOR)[1] == model.max_kw(num)
             assert (s.changed_ms[row], s.seen_ms[row]) == model.latest(num)
         # Whoever only listens knows all of it.
         assert self.told.looks == {row: self.look(row) for row in rows.values()}
