@@ -22,8 +22,9 @@ from tests.loadtests.fake_api import KEY, FakeApi
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUESTS = 8
+CONNECTIONS = 12
 SMALL = (
-    *("--rate", "40", "--duration", "2", "--warm-up", "0.5", "--connections", "12", "--points", "200"),
+    *("--rate", "40", "--duration", "2", "--warm-up", "0.5", "--connections", str(CONNECTIONS), "--points", "200"),
     *("--min-achieved", "0.5"),  # two seconds are short, and the tests' machine may be busy
 )
 MEDIAN_MS = (
@@ -106,7 +107,8 @@ async def test_a_target_that_is_fast_enough_passes_and_is_reported(tmp_path: Pat
     assert rows["tilejson"]["not_modified"] == rows["tilejson"]["count"]
     assert rows["tile conditional"]["not_modified"] == rows["tile conditional"]["count"]
     assert rows["tile"]["not_modified"] == 0
-    assert rows["tile"]["count"] == 3 * rows["station"]["count"]
+    # Sessions under way when the warm-up ends have some of their tiles in it, and all have their station, which comes last.
+    assert 0 <= 3 * rows["station"]["count"] - rows["tile"]["count"] <= 3 * CONNECTIONS
     nearby = [rows[name]["count"] for name in ("nearby", "nearby connector+power", "nearby available")]
     assert max(nearby) - min(nearby) <= 3
     assert told["server"]["cores"]["serve"][1] > 0
