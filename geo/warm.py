@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from geo.along import rows_beside
 from geo.cell_sums import CellSums
+from geo.corridor import Line
 from geo.filters import Filter
 from geo.mvt import encode_numbers
 from geo.nearby import MAX_RADIUS_M
 from geo.point import LatLon
+from geo.polyline import PRECISIONS, decode, encode
 from geo.record import STATE, StationRecord
 from geo.select import nearest
 from geo.station_layer import encode_stations
@@ -30,4 +33,6 @@ def warm() -> None:
     nearest(world, LatLon(0.0, 0.0), MAX_RADIUS_M, 2, wanted)  # a second, longer look as well
     CellSums(world, wanted, s.cell[hits.rows], 7).add(slice(0, 1))
     one = np.zeros(1, np.int64)
+    line = Line(*decode(encode(np.array([0.0, 1.0]), np.zeros(2), PRECISIONS[0]), PRECISIONS[0]))
+    rows_beside(world, line, 1.0)
     encode_numbers("warm", ("count",), one, one, one, one.reshape(1, 1), np.ones((1, 1), np.bool_))

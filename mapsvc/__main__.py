@@ -37,7 +37,7 @@ COMMANDS = {
     "generate": Command("mapsvc.generate", "fill the store with a seeded synthetic country"),
     "simulate": Command("mapsvc.simulate", "report live statuses for the generated stations", is_service=True),
     "replay": Command("mapsvc.replay.command", "replay recorded statuses"),
-    "roads": Command("mapsvc.roads", "build the road network for routing"),
+    "roads": Command("mapsvc.roads.command", "build the road graph for routing from OSM extracts"),
     "keys": Command("mapsvc.access", "create, revoke and list API keys", prefix="keys"),
     "party": Command("mapsvc.access", "set and list parties", prefix="party"),
     "rebuild-cache": Command("mapsvc.rebuild", "write Redis anew from PostgreSQL"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
@@ -23,9 +25,14 @@ from mapsvc.live.hub import Hub
 from mapsvc.live.query import LIVE
 from mapsvc.metrics import Metrics
 from mapsvc.openapi.reads import PROBES, READS
+from mapsvc.openapi.roads import ROADS
 from mapsvc.openapi.serving import Documentation
 from mapsvc.openapi.writes import WRITES
 from mapsvc.reading import Reader
+from mapsvc.roads.client import REASONS, RoadsClient
+from mapsvc.roads.drive_time import DriveTimes
+from mapsvc.roads.handlers import Roads
+from mapsvc.roads.snapping import Snaps
 from mapsvc.settings import Settings
 from mapsvc.summary import SUMMARY, Summary
 from mapsvc.tiles import Tiles
@@ -62,28 +69,35 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
         replica.now_ms,
     )
 
+    # The roads between
+    valhalla = RoadsClient(settings.data_dir, settings.valhalla_url)
+    snaps = Snaps(valhalla)
+    drive_times = DriveTimes(world, replica.now_ms, valhalla, snaps)
+
     # Who may ask for what
-    reader = Reader(world, tiles, bodies, replica.now_ms, lambda: replica.ready, base_url)
+    reader = Reader(world, tiles, bodies, replica.now_ms, lambda: replica.ready, base_url, drive_times)
+    roads = Roads(world, bodies, valhalla, snaps, replica.now_ms, lambda: replica.ready, base_url)
     health = Health(replica, replica.now_ms, Cache(settings.redis_url or ""))
     summary = Summary(replica, health.data_age_s)
     forwarder = Forwarder(settings.ingest_url)
     guard = Guard(metrics, RateLimit(settings.rate_limit))
-    documentation = Documentation((*READS, LIVE, *WRITES, SUMMARY, *PROBES), base_url)
+    documentation = Documentation((*READS, LIVE, *ROADS, *WRITES, SUMMARY, *PROBES), base_url)
     connections = Connections(metrics, settings.connections_per_address)
     connections.at_once = Express(reader, guard)
     live = Live(world, bodies, hub, lambda: replica.ready, connections.draining)
 
     application = web.Application(client_max_size=BODY_BYTES, middlewares=[guard.middleware()])
-    application.add_routes([*reader.routes(), *live.routes(), *summary.routes(), *forwarder.routes()])
-    application.add_routes([*health.routes(), *documentation.routes()])
+    application.add_routes([*reader.routes(), *live.routes(), *roads.routes(), *summary.routes()])
+    application.add_routes([*forwarder.routes(), *health.routes(), *documentation.routes()])
     application.cleanup_ctx.append(forwarder.run)
     application.cleanup_ctx.append(reader.run)
+    application.cleanup_ctx.append(roads.run)
     application.cleanup_ctx.append(summary.run)
     application.cleanup_ctx.append(health.run)
     application.cleanup_ctx.append(live.run)
 
     # What can be seen from outside
-    for name, read in {
+    gauges: dict[str, Callable[[], float]] = {
         "mapsvc_replica_stations": lambda: float(world.station_count),
         "mapsvc_replica_evses": lambda: float(world.evses.size),
         "mapsvc_replica_ready": lambda: float(replica.ready),
@@ -96,6 +110,12 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
         "mapsvc_live_subscribers": lambda: float(hub.size),
         "mapsvc_live_messages_total": lambda: float(hub.messages),
         "mapsvc_live_dropped_total": lambda: float(live.dropped),
-    }.items():
+        "mapsvc_roads_served": lambda: float(valhalla.has_roads),
+        "mapsvc_roads_calls_total": lambda: float(valhalla.calls),
+        "mapsvc_drive_times_asked_total": lambda: float(drive_times.asked),
+        "mapsvc_drive_times_grown_total": lambda: float(drive_times.grown),
+        **{f"mapsvc_roads_away_{reason}_total": partial(valhalla.count_away, reason) for reason in REASONS},
+    }
+    for name, read in gauges.items():
         metrics.gauge(name, read)
     return Worker(world, replica, tiles, bodies, health, live, connections, application)

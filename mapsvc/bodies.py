@@ -34,7 +34,8 @@ SUMMARY_MEMBERS = (
     "id", "name", "address", "city", "operator", "lat", "lon", "connectors", "max_power_kw", "evses", "open_now",
     "changed_at", "seen_at",
 )  # fmt: skip
-NEARBY_MEMBERS = (*SUMMARY_MEMBERS, "distance_m")
+DRIVE_MEMBERS = ("drive_time_s", "drive_distance_m")  # with sort=drive_time
+NEARBY_MEMBERS = (*SUMMARY_MEMBERS, "distance_m", *DRIVE_MEMBERS)
 STATION_MEMBERS = (
     "id",
     *(WIRE_NAMES.get(name, name) for name in Station.__struct_fields__ if name != "publish"),

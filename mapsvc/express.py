@@ -105,6 +105,8 @@ class Express:
         return None
 
     def _nearby(self, query: NearbyQuery, headers: Headers) -> Answer | None:
+        if query.by_drive:
+            return None  # waits for Valhalla
         return _short(headers, self._reader.find_nearby(query))
 
     def _tile(self, tile: Tile, wanted: Filter, headers: Headers) -> Answer | None:

@@ -9,6 +9,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import asyncpg
 import msgspec
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from geo.station import Located
 from mapsvc.door import Door
+from mapsvc.generate_plan import plan
 from mapsvc.generate_world import generate, statuses
 from mapsvc.settings import Settings
 from sql import queries
@@ -33,16 +35,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prefix", default="", help="put before every location id: stations beside those of another run"
     )
+    parser.add_argument(
+        "--roads", type=Path, metavar="FILE.osm.pbf", help="also write its roads as OSM data, for `mapsvc roads`"
+    )
+    parser.add_argument("--only-roads", action="store_true", help="write the roads and stop; needs no database")
     parser.add_argument("--without-status", action="store_true", help="as a register: no EVSE has reported yet")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    if settings.database_url is None:
+    if args.only_roads and args.roads is None:
+        print("mapsvc: --only-roads needs --roads FILE.osm.pbf", file=sys.stderr)
+        return 2
+    if settings.database_url is None and not args.only_roads:
         print("mapsvc: set DATABASE_URL (`mapsvc up` prints its own)", file=sys.stderr)
         return 2
     os.nice(NICE)
+    if args.roads is not None:
+        try:
+            lay_out(args.stations, args.seed, args.roads)
+        except (OSError, ValueError) as error:
+            print(f"mapsvc: {error}", file=sys.stderr)
+            return 2
+    if settings.database_url is None or args.only_roads:
+        return 0
     asyncio.run(load(settings.database_url, args.stations, args.seed, live=not args.without_status, prefix=args.prefix))
     return 0
+
+
+def lay_out(stations: int, seed: int, path: Path) -> None:
+    """Writes the roads. Raises OSError, or ValueError as `plan` and `write_roads` do."""
+    from mapsvc.generate_osm import write_roads  # the API workers import this module's neighbours, but never osmium
+
+    written = write_roads(plan(stations, seed), path)
+    print(f"{path}: {written.nodes:,} nodes, {written.ways:,} ways, {written.km:,.0f} km of roads", flush=True)
 
 
 async def load(database_url: str, stations: int, seed: int, *, live: bool = True, prefix: str = "") -> Door:

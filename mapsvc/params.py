@@ -40,7 +40,8 @@ MAX_ID = 300  # characters of a station id, percent-encoding undone
 MAX_EVSE_ID = 128
 MAX_AVAILABLE = 1000
 MOST_KW = 10_000
-NEARBY_LIMIT, MAX_NEARBY_LIMIT = 20, 1000
+NEARBY_LIMIT, MAX_NEARBY_LIMIT, MAX_DRIVE_LIMIT = 20, 1000, 100
+BY_DISTANCE, BY_DRIVE = "distance", "drive_time"
 LIST_LIMIT, MAX_LIST_LIMIT = 100, 1000
 DEFAULT_RADIUS_M = 10_000.0
 
@@ -51,6 +52,7 @@ class NearbyQuery(NamedTuple):
     limit: int
     wanted: Filter
     shape: Shape
+    by_drive: bool
 
 
 class ListQuery(NamedTuple):
@@ -143,7 +145,13 @@ RADIUS_M = Parameter(
     "radius_m", number(1, int(MAX_RADIUS_M)), "How far to look, metres as the crow flies.", "50000", DEFAULT_RADIUS_M
 )
 NEAREST = Parameter("limit", whole(1, MAX_NEARBY_LIMIT), "How many stations at most.", "3", NEARBY_LIMIT)
-SORT = Parameter("sort", one_of("distance"), "The order of the stations.", "distance", "distance")
+SORT = Parameter(
+    "sort",
+    one_of(BY_DISTANCE, BY_DRIVE),
+    f"The order of the stations: by air line, or by how soon a car is there; then `limit` is at most {MAX_DRIVE_LIMIT}.",
+    BY_DISTANCE,
+    BY_DISTANCE,
+)
 
 BBOX = Parameter(
     "bbox",
@@ -258,8 +266,7 @@ def parse_nearby(query: str) -> NearbyQuery:
             at = LatLon.of(float(lat), float(lon))
         except CoordinateError:
             return _parse_nearby(query)  # tells all that is wrong with it
-        _, radius_m, most, wanted, shape = _without_place(rest)
-        return NearbyQuery(at, radius_m, most, wanted, shape)
+        return NearbyQuery(at, *_without_place(rest)[1:])
     return _parse_nearby(query)
 
 
@@ -270,9 +277,12 @@ def _without_place(rest: str) -> NearbyQuery:
 
 def _parse_nearby(query: str) -> NearbyQuery:
     given = Given(query, NEARBY)
+    by_drive = given[SORT] == BY_DRIVE
+    if by_drive and given[NEAREST] > MAX_DRIVE_LIMIT:
+        given.fault(NEAREST.name, f"a whole number from 1 to {MAX_DRIVE_LIMIT} with sort={BY_DRIVE}")
     given.done()
     at = LatLon.of(given[LAT], given[LON])
-    return NearbyQuery(at, given[RADIUS_M], given[NEAREST], filter_of(given), _shape(given, NEARBY_FIELDS))
+    return NearbyQuery(at, given[RADIUS_M], given[NEAREST], filter_of(given), _shape(given, NEARBY_FIELDS), by_drive)
 
 
 def parse_list(query: str) -> ListQuery:

@@ -34,7 +34,8 @@ from mapsvc.replies import (
     of_published,
     of_reply,
 )
-from mapsvc.shape import Shape, shaped_list, shaped_station
+from mapsvc.roads.drive_time import DriveTimes
+from mapsvc.shape import Shape, shaped_list, shaped_station, with_members
 from mapsvc.tilejson import tilejson
 from mapsvc.tiles import MAX_ZOOM, MIN_STATION_ZOOM, Published, Tiles
 
@@ -53,6 +54,7 @@ class Reader:
         now_ms: Callable[[], int],
         ready: Callable[[], bool],
         base_url: str,
+        drive_times: DriveTimes,
     ) -> None:
         self._world = world
         self._tiles = tiles
@@ -60,6 +62,7 @@ class Reader:
         self._now_ms = now_ms
         self._ready = ready
         self._base_url = base_url
+        self._drive_times = drive_times
         self._evse_ids = EvseIds(world, _ids_of)
         self._reading_ids = asyncio.Lock()
 
@@ -103,7 +106,25 @@ class Reader:
     # -- handlers -----------------------------------------------------------------------------------------------------
 
     async def nearby(self, request: web.Request) -> web.Response:
-        return await of_reply(request, self.find_nearby(parse_nearby(request.rel_url.raw_query_string)))
+        query = parse_nearby(request.rel_url.raw_query_string)
+        return await of_reply(request, await self._driven(query) if query.by_drive else self.find_nearby(query))
+
+    async def _driven(self, query: NearbyQuery) -> Reply:
+        self._current()
+        found = await self._drive_times.nearest(query)
+        items = self._bodies.filtered_summaries(found.rows, found.counts, found.max_kw, found.metres)
+        body = shaped_list(
+            with_members(items.split(), map(_drive, found.seconds.tolist(), found.road_m.tolist())),
+            query.shape,
+            found.unknown_hours if query.wanted.open_now else None,
+            {
+                "degraded": bool(found.degraded),
+                **({"degraded_reason": found.degraded} if found.degraded else {}),
+                "proven": found.is_proven,
+                "unreachable": found.unreachable,
+            },
+        )
+        return Reply(body, _media_type(query.shape))
 
     async def stations(self, request: web.Request) -> web.Response:
         query = parse_list(request.rel_url.raw_query_string)
@@ -192,6 +213,12 @@ def _ids_of(doc: bytes) -> list[SlotId]:
 
 def _list_reply(items: Summaries, shape: Shape, excluded: int | None, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
     return Reply(shaped_list(items.joined, shape, excluded), _media_type(shape), headers=headers)
+
+
+def _drive(seconds: float, metres: float) -> dict[str, float | None]:
+    """nan: not known."""
+    known = seconds == seconds
+    return {"drive_time_s": round(seconds) if known else None, "drive_distance_m": round(metres) if known else None}
 
 
 def _media_type(shape: Shape) -> str:

@@ -6,6 +6,7 @@ The note holds URLs with passwords: it belongs to the account that started the s
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,20 @@ def noted(settings: Settings, port: int, admin_port: int) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def is_running(data_dir: Path) -> bool:
+    """Whether a `mapsvc up` of this DATA_DIR has noted that it serves, and still holds its lock (mapsvc.preflight.locked)."""
+    if not _note(data_dir).exists():
+        return False
+    try:
+        with (data_dir / "up.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def filled_in(settings: Settings) -> Settings:

@@ -118,6 +118,9 @@ class Settings:
     ingest_url: str | None = _row(
         None, _base_url, BASE_URL, "where API workers forward writes to; unset: `mapsvc up` runs ingest on a free port"
     )
+    valhalla_url: str | None = _row(
+        None, _base_url, BASE_URL, "Valhalla for roads; unset: `mapsvc up` runs one on the graph of `mapsvc roads`"
+    )
     public_url: str | None = _row(
         None, _base_url, BASE_URL, "how clients reach the API, for URLs in its answers; unset: the listening address"
     )

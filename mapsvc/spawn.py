@@ -53,10 +53,11 @@ def spawn(
     env: Mapping[str, str],
     account: Account | None = None,
     stdout: int | None = None,
+    stderr: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a tied child in a session of its own: Ctrl-C in the terminal reaches us alone, and we stop it in order.
 
-    Output goes to `log` (None: where ours goes), standard output elsewhere if `stdout` says so (subprocess.PIPE).
+    Output goes to `log` (None: where ours goes), elsewhere if `stdout` or `stderr` say so (subprocess.PIPE and the like).
     """
 
     def start() -> subprocess.Popen[bytes]:
@@ -64,7 +65,7 @@ def spawn(
             tied(argv, deathsig, account),
             stdin=subprocess.DEVNULL,
             stdout=log if stdout is None else stdout,
-            stderr=log,
+            stderr=log if stderr is None else stderr,
             cwd=cwd,
             env=dict(env),
             start_new_session=True,

@@ -38,6 +38,9 @@ from mapsvc.child import (
 )
 from mapsvc.engines import EngineError, PostgresEngine, RedisEngine
 from mapsvc.preflight import UpError, check_ports, locked
+from mapsvc.roads import graphs
+from mapsvc.roads.keeper import Keeper
+from mapsvc.roads.valhalla_files import is_installed
 from mapsvc.running import noted
 from mapsvc.settings import Settings, run_dir
 from sql import queries
@@ -46,6 +49,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ENGINE_POLL_S = 0.1
 LOG_CHECK_S = 60.0
 IN_A_HURRY = {"serve": signal.SIGINT}  # on SIGTERM it goes on answering until load balancers have heard of it
+ROADS_S = 15.0  # that the first greeting waits for the road graph; a large one may take longer, and then comes later
 SAME_WISH_S = 1.0  # a terminal that closes sends SIGHUP, and make that dies by it SIGTERM: one wish, not two
 
 
@@ -99,6 +103,7 @@ class Up:
         self.settings = settings
         self.engines: list[PostgresEngine | RedisEngine] = []
         self.children: list[Child] = []
+        self.roads: Keeper | None = None
         self.log_dir = settings.data_dir / "log"
         self.renew = asyncio.Event()  # asks for a rolling restart of the roles
         # A `_created` beside every counter answers no question of ours.
@@ -118,15 +123,17 @@ class Up:
             await self._migrate()
             await self._fill_if_empty()
             admin_port = await self._serve_metrics(stack)
+            self._start_roads(watchers)
             await self._start_roles(stack, watchers)
             serve = next(child for child in self.children if child.role == "serve")
             stack.enter_context(noted(self.settings, urlsplit(serve.address).port or 80, admin_port))
             watchers.create_task(self._renew_when_asked())
+            await self._wait_for_roads()
             await self._greet(serve.address, admin_port)
             await self._keep_logs_short()
 
     def kill(self) -> None:
-        for process in (*self.children, *self.engines):
+        for process in (*self.children, *self.engines, *([self.roads] if self.roads else [])):
             process.kill()
 
     def _make_folders(self) -> None:
@@ -201,8 +208,26 @@ class Up:
         if self.settings.demo_stations and (interrupted or not await has_stations(self.settings.database_url)):
             say(f"the store is empty: generating {self.settings.demo_stations} stations")
             marker.write_text(store)
-            await self._run_to_end("generate", "--stations", str(self.settings.demo_stations))
+            await self._run_to_end("generate", "--stations", str(self.settings.demo_stations), *self._demo_roads())
             marker.unlink()
+            await self._build_demo_roads()
+
+    def _demo_roads(self) -> list[str]:
+        """Roads for the demo, unless there are some."""
+        return (
+            ["--roads", str(self._demo_extract)] if is_installed() and not graphs.wanted(self.settings.data_dir) else []
+        )
+
+    @property
+    def _demo_extract(self) -> Path:
+        return self.settings.data_dir / "demo.osm.pbf"
+
+    async def _build_demo_roads(self) -> None:
+        """Without them the service runs all the same."""
+        if self._demo_extract.exists():
+            code = await run_to_end(command("roads", str(self._demo_extract)), self._environment())
+            if code:
+                say(f"there are no roads: `mapsvc roads` failed ({describe_exit(code)})")
 
     async def _serve_metrics(self, stack: AsyncExitStack) -> int:
         sockets = run_dir(self.settings.data_dir)
@@ -216,6 +241,13 @@ class Up:
         await web.TCPSite(runner, spawn.LOOPBACK, self.settings.admin_port).start()
         port: int = runner.addresses[0][1]
         return port
+
+    def _start_roads(self, watchers: asyncio.TaskGroup) -> None:
+        self._restarts.labels("valhalla")
+        self.roads = Keeper(
+            self.settings.data_dir, self.log_dir / "valhalla.log", say, self._restarts.labels("valhalla").inc
+        )
+        watchers.create_task(self.roads.run())
 
     async def _start_roles(self, stack: AsyncExitStack, watchers: asyncio.TaskGroup) -> None:
         roles = ["relay", "serve"]
@@ -243,6 +275,11 @@ class Up:
         self.children.append(child)
         stack.push_async_callback(child.stop)
         watchers.create_task(child.keep_running())
+
+    async def _wait_for_roads(self) -> None:
+        if self.roads is not None and self.roads.is_wanted:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.roads.answered.wait(), ROADS_S)
 
     async def _renew_when_asked(self) -> None:
         while True:

@@ -43,7 +43,7 @@ COUNTS = record(
 )
 OPEN_NOW = {**or_null(FLAG), "description": "Whether it is open now; null: nobody knows its hours."}
 
-_SUMMARY: dict[str, Schema] = {
+SUMMARY: dict[str, Schema] = {
     "id": {**TEXT, "description": "party~location, percent-encoded: usable in a path as it stands."},
     "name": or_null(TEXT),
     "address": or_null(TEXT),
@@ -58,6 +58,29 @@ _SUMMARY: dict[str, Schema] = {
     "changed_at": {**or_null(INSTANT), "description": "When the newest of its statuses began."},
     "seen_at": {**or_null(INSTANT), "description": "When one of its statuses was last reported or confirmed."},
     "distance_m": {"type": "number", "minimum": 0, "description": "As the crow flies; with `/v1/nearby` only."},
+    "drive_time_s": {**or_null(COUNT), "description": "By car; with `sort=drive_time` only. null: not computed."},
+    "drive_distance_m": {**or_null(COUNT), "description": "Along the road; with `sort=drive_time` only."},
+}
+WHY_DEGRADED = ("no_roads", "unreachable", "deadline", "busy", "no_road")
+_DRIVEN: dict[str, Schema] = {
+    "degraded": {
+        **FLAG,
+        "description": "With `sort=drive_time`: the order is by air line, as no drive times were to be had.",
+    },
+    "degraded_reason": {
+        **TEXT,
+        "enum": list(WHY_DEGRADED),
+        "description": "no_roads: this server has no road graph; no_road: none near the position; unreachable, deadline, busy: "
+        "the engine did not answer, not in time, or has too much to do.",
+    },
+    "proven": {
+        **FLAG,
+        "description": "With `sort=drive_time`: no station beyond those that were computed can be sooner.",
+    },
+    "unreachable": {
+        **COUNT,
+        "description": "With `sort=drive_time`: stations that fit, were looked at and are left out, as no road leads there.",
+    },
 }
 _LISTING = {
     "excluded_unknown_hours": {
@@ -95,7 +118,7 @@ def _details() -> dict[str, Any]:
         "expires_at": {**or_null(INSTANT), "description": "When the status turns UNKNOWN unless it is seen again."},
     }
     evse["required"] += ["connectors", "status", "reported_status", "changed_at", "seen_at", "expires_at"]
-    members = station["properties"] | {"id": _SUMMARY["id"], "evse_counts": ref("Counts"), "open_now": OPEN_NOW}
+    members = station["properties"] | {"id": SUMMARY["id"], "evse_counts": ref("Counts"), "open_now": OPEN_NOW}
     told["Station"] = {
         "type": "object",
         "description": "All about one station, in OCPI 2.2.1's words; what is not known is absent. With `fields`, only those.",
@@ -109,7 +132,7 @@ def _feature(of: str, geometry_only: tuple[str, ...], members: Schema) -> dict[s
     return record(
         {
             "type": {"const": "Feature"},
-            "id": _SUMMARY["id"],
+            "id": SUMMARY["id"],
             "geometry": record(
                 {
                     "type": {"const": "Point"},
@@ -136,15 +159,18 @@ _STATION = _details()
 SCHEMAS: dict[str, Schema] = {
     "Counts": COUNTS,
     "StationSummary": record(
-        _SUMMARY,
-        *(name for name in _SUMMARY if name != "id"),
+        SUMMARY,
+        *(name for name in SUMMARY if name != "id"),
         description="A station in a list. All members are there unless `fields` names some.",
     ),
-    "StationList": record({"stations": list_of(ref("StationSummary"))} | _LISTING, "excluded_unknown_hours"),
-    "StationFeature": _feature("StationSummary", _IN_GEOMETRY, _SUMMARY),
+    "StationList": record(
+        {"stations": list_of(ref("StationSummary"))} | _LISTING | _DRIVEN, "excluded_unknown_hours", *_DRIVEN
+    ),
+    "StationFeature": _feature("StationSummary", _IN_GEOMETRY, SUMMARY),
     "StationFeatures": record(
-        {"type": {"const": "FeatureCollection"}, "features": list_of(ref("StationFeature"))} | _LISTING,
+        {"type": {"const": "FeatureCollection"}, "features": list_of(ref("StationFeature"))} | _LISTING | _DRIVEN,
         "excluded_unknown_hours",
+        *_DRIVEN,
     ),
     **_STATION,
     "StationDetailsFeature": _feature("Station", _IN_GEOMETRY, _STATION["Station"]["properties"]),
@@ -152,6 +178,7 @@ SCHEMAS: dict[str, Schema] = {
         {
             "tilejson": {"const": "3.0.0"},
             "name": TEXT,
+            "attribution": TEXT,
             "tiles": list_of({"type": "string", "format": "uri-template"}),
             "minzoom": COUNT,
             "maxzoom": COUNT,
@@ -167,6 +194,7 @@ SCHEMAS: dict[str, Schema] = {
                 )
             ),
         },
+        "attribution",
         description="TileJSON 3.0.0.",
     ),
     **{

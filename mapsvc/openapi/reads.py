@@ -40,7 +40,9 @@ NEARBY = Operation(
     path="/v1/nearby",
     tag=TAG_READ,
     summary="The stations around a position, nearest first",
-    description="Distances are great-circle metres, ties are in order of id; counts and powers follow the filters.",
+    description="Distances are great-circle metres, ties are in order of id; counts and powers follow the filters. With "
+    "`sort=drive_time` the stations that a car reaches soonest, within the radius by air line; where drive times are not to be "
+    "had, the answer is by air line and says `degraded`.",
     parameters=NEARBY_TABLE.parameters,
     responses={
         200: Response("The stations.", {JSON_TYPE: ref("StationList"), GEOJSON: ref("StationFeatures")}, UNCACHED)
@@ -51,6 +53,7 @@ NEARBY = Operation(
         "/v1/nearby?lat=48.667&lon=6.893&radius_m=50000&limit=3&connector=IEC_62196_T2_COMBO&min_power_kw=100&available",
         "/v1/nearby?lat=48.667&lon=6.893&open_now=true&fields=name,lat,lon,distance_m",
         "/v1/nearby?lat=48.667&lon=6.893&format=geojson",
+        "/v1/nearby?lat=48.667&lon=6.893&sort=drive_time&limit=10",
     ),
 )
 

@@ -224,10 +224,12 @@ class Stack:
         return [evse for evse in self.evses if evse.party == party]
 
     async def put(self, located: Sequence[Located]) -> None:
-        """Station documents through the door, as an import does."""
+        """Station documents through the door, as an import of registers does."""
         connection = await asyncpg.connect(self.database_url)
         try:
-            await Door(OneByOne(connection)).put(located)
+            door = Door(OneByOne(connection))
+            await door.add_parties({one.station.party for one in located}, live=False)
+            await door.put(located)
         finally:
             await connection.close()
 

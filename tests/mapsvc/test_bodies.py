@@ -45,7 +45,8 @@ from tests.geo.worlds import (
     packed,
     queries,
     record,
-)  # fmt: skip
+)
+from tests.mapsvc.roads.without import no_drive_times  # fmt: skip
 
 Handler = Callable[[web.Request], Coroutine[Any, Any, web.Response]]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -141,7 +142,9 @@ class Service:
     def __init__(self, world: World, now_ms: Callable[[], int]) -> None:
         self.world = world
         self.tiles, self.bodies = Tiles(world), Bodies(world)
-        self.reader = Reader(world, self.tiles, self.bodies, now_ms, lambda: True, "http://maps.test")
+        self.reader = Reader(
+            world, self.tiles, self.bodies, now_ms, lambda: True, "http://maps.test", no_drive_times(world)
+        )
         self.runner = asyncio.Runner()
 
     def get(self, handler: Handler, query: Mapping[str, Any] = NOTHING, match: Mapping[str, str] = NOTHING,

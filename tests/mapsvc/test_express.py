@@ -29,6 +29,7 @@ from tests.e2e.raw import BadAnswerError, Closed, Raw
 from tests.e2e.raw_corpus import CORPUS, UPDATE, WRITE, Case
 from tests.geo.model_world import State, Told
 from tests.geo.worlds import DAY, START_MS, make_evse, make_station, packed
+from tests.mapsvc.roads.without import no_drive_times
 from tests.mapsvc.test_bodies import packed_record
 
 ID = "DE*ABC~L3"
@@ -118,7 +119,9 @@ def world_of_three() -> World:
 async def both(ready: bool = True, rate: int = 0) -> AsyncIterator[Ways]:
     """One reader, served twice: with the short way, and by the application alone."""
     world = world_of_three()
-    reader = Reader(world, Tiles(world), Bodies(world), lambda: START_MS, lambda: ready, "http://maps.test")
+    reader = Reader(
+        world, Tiles(world), Bodies(world), lambda: START_MS, lambda: ready, "http://maps.test", no_drive_times(world)
+    )
     async with way(reader, rate, True) as short, way(reader, rate, False) as long:
         yield Ways(short, long)
 

@@ -17,6 +17,7 @@ from mapsvc.problems import Unavailable
 from mapsvc.reading import Reader
 from tests.geo.model_world import State, Told
 from tests.geo.worlds import DAY, START_MS, make_evse, make_station, packed
+from tests.mapsvc.roads.without import no_drive_times
 from tests.mapsvc.test_bodies import Service, packed_record
 
 HERE = {"lat": 48.8566, "lon": 2.3522}
@@ -161,12 +162,28 @@ def test_more_ids_than_are_read_at_once_are_read(service: Service, monkeypatch: 
 def test_what_is_found_is_shown_as_of_when_it_was_found(service: Service) -> None:
     """R7: reading the ids took so long that a status ran out meanwhile."""
     times = iter((START_MS, START_MS + 900_000))
-    reader = Reader(service.world, service.tiles, service.bodies, lambda: next(times), lambda: True, "http://maps.test")
+    reader = Reader(
+        service.world,
+        service.tiles,
+        service.bodies,
+        lambda: next(times),
+        lambda: True,
+        "http://maps.test",
+        no_drive_times(service.world),
+    )
     (found,) = service.json(reader.stations, {"evse_id": "deabce11"})["stations"]
     assert (found["evses"]["available"], found["evses"]["unknown"]) == (0, 2)
 
 
 def test_nothing_is_found_before_the_stations_are_there(service: Service) -> None:
-    reader = Reader(service.world, service.tiles, service.bodies, lambda: START_MS, lambda: False, "http://maps.test")
+    reader = Reader(
+        service.world,
+        service.tiles,
+        service.bodies,
+        lambda: START_MS,
+        lambda: False,
+        "http://maps.test",
+        no_drive_times(service.world),
+    )
     with pytest.raises(Unavailable):
         service.get(reader.stations, {"evse_id": "deabce12"})

@@ -33,6 +33,7 @@ from mapsvc.tiles import GZIP_FROM_BYTES as TILE_GZIP_FROM_BYTES
 from mapsvc.tiles import Published, Tiles
 from tests.geo.model_world import State, Told, mercator
 from tests.geo.worlds import START_MS, make_evse, make_station, packed
+from tests.mapsvc.roads.without import no_drive_times
 from tests.mapsvc.test_bodies import packed_record
 
 Client = TestClient[web.Request, web.Application]
@@ -61,7 +62,9 @@ async def client() -> AsyncIterator[Client]:
     world = World()
     told = Told(1, 1, make_station(3, 48.8566, 2.3522, [make_evse(0)]))
     world.put([packed_record(told)], packed([State(1, 0, 2, Status.AVAILABLE, START_MS, START_MS)]), START_MS)
-    reader = Reader(world, Tiles(world), Bodies(world), lambda: START_MS, lambda: True, "http://maps.test")
+    reader = Reader(
+        world, Tiles(world), Bodies(world), lambda: START_MS, lambda: True, "http://maps.test", no_drive_times(world)
+    )
     app = web.Application(middlewares=[Guard(Metrics("test"), RateLimit(0)).middleware()])
     app.add_routes([web.get("/body/{size}", body), web.get("/tile/{size}", tile), *reader.routes()])
     async with TestClient(TestServer(app), auto_decompress=False) as client:

@@ -1,0 +1,207 @@
+"""The stations that are soonest reached by car, among those that a filter keeps.
+
+A shortlist by air line is asked about in one matrix call. That is the answer if no station outside of it can be sooner: none
+is driven to faster than TOP_SPEED_KMH along the air line between the points on the roads, so whatever is farther away than
+what that speed makes of the last answer's time is out. If the shortlist does not reach so far, it grows until it does
+(`is_proven`). Its oracle is the matrix over all stations within the radius (tests/e2e/test_roads.py).
+When Valhalla gives no answer in time, the stations come by air line, and the answer says so (`degraded`).
+
+Statuses go on while Valhalla computes: the filter is applied again to what came back, so an answer is as of its own instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo.columns import Rows
+from geo.point import Floats, LatLon
+from geo.select import Counts, nearest, select
+from geo.world import World
+from mapsvc.deadline import Deadline
+from mapsvc.params import NearbyQuery
+from mapsvc.roads.client import NO_ROADS, RoadsAwayError, RoadsClient, RoadsError
+from mapsvc.roads.costing import TOP_SPEED_KMH
+from mapsvc.roads.matrix import Drives, drives
+from mapsvc.roads.snapping import STATION_SNAP_M, Snaps, origin_place
+
+SHORTLIST = 50
+SHARE = 2.5  # stations on the shortlist for each that is wanted, if that is more
+MOST = 800  # stations that a shortlist may grow to
+ANSWER_S = 1.0  # for one request; an app falls back to the air line rather than wait
+
+NO_ROAD = "no_road"  # why an answer is degraded, besides client.REASONS: the driver is not near a road of this graph
+
+_TOP_SPEED_MS = TOP_SPEED_KMH / 3.6
+
+
+class Places(NamedTuple):
+    """Stations, one a row."""
+
+    nums: NDArray[np.int64]
+    lat: Floats
+    lon: Floats
+    metres: Floats  # by air line
+
+    def those(self, index: NDArray[np.intp]) -> Places:
+        return Places(self.nums[index], self.lat[index], self.lon[index], self.metres[index])
+
+    def and_those(self, other: Places) -> Places:
+        return Places(
+            np.concatenate((self.nums, other.nums)),
+            np.concatenate((self.lat, other.lat)),
+            np.concatenate((self.lon, other.lon)),
+            np.concatenate((self.metres, other.metres)),
+        )
+
+
+class Candidates(NamedTuple):
+    """By air line, nearest first. `all_there`: no further one is within the radius. `unknown_hours`: left out on the way, for
+    hours that nobody knows."""
+
+    places: Places
+    all_there: bool
+    unknown_hours: int
+
+
+class Driven(NamedTuple):
+    """The answer. `metres`: by air line; `seconds`, `road_m`: of the drive, nan in an answer by air line. `degraded`: why it is
+    one, empty if it is not. `unreachable`: stations that were looked at and no road leads to."""
+
+    rows: Rows
+    metres: Floats
+    seconds: Floats
+    road_m: Floats
+    counts: Counts
+    max_kw: NDArray[np.float32]
+    unknown_hours: int
+    degraded: str
+    is_proven: bool
+    unreachable: int
+
+
+class DriveTimes:
+    def __init__(self, world: World, now_ms: Callable[[], int], client: RoadsClient, snaps: Snaps) -> None:
+        self._world = world
+        self._now_ms = now_ms
+        self._client = client
+        self._snaps = snaps
+        self.asked = 0
+        self.grown = 0
+
+    async def nearest(self, query: NearbyQuery) -> Driven:
+        """Does not raise RoadsError: then the answer is by air line."""
+        deadline = Deadline.after(ANSWER_S)
+        self.asked += 1
+        try:
+            return await self._by_road(query, deadline)
+        except RoadsAwayError as error:
+            return self._by_air(query, error.reason)
+        except (RoadsError, _NoRoadError):
+            return self._by_air(query, NO_ROAD)
+
+    def _by_air(self, query: NearbyQuery, why: str) -> Driven:
+        self._world.advance(self._now_ms())
+        found = nearest(self._world, query.at, query.radius_m, query.limit, query.wanted)
+        unknown = np.full(len(found.rows), np.nan)
+        return Driven(
+            found.rows, found.metres, unknown, unknown, found.counts, found.max_kw, found.unknown_hours, why, False, 0
+        )  # fmt: skip
+
+    async def _by_road(self, query: NearbyQuery, deadline: Deadline) -> Driven:
+        served = self._client.served()
+        if served is None:
+            raise RoadsAwayError(NO_ROADS)
+        off_m = await self._snaps.origin_off_m(query.at, deadline)
+        if off_m is None:
+            raise _NoRoadError
+        near = self._candidates(query, query.radius_m, max(SHORTLIST, int(SHARE * query.limit)))
+        times = await self._times(served.graph, query.at, near.places, deadline)
+        if not near.all_there and not np.isfinite(times.seconds).any():
+            raise _NoRoadError  # an island: the driver's, most likely
+        if near.all_there:
+            return self._answer(query, near, times, True)
+        reach_m = _reach_m(times, query.limit, off_m)
+        if reach_m <= near.places.metres[-1]:
+            return self._answer(query, near, times, True)
+        self.grown += 1
+        try:
+            return self._answer(query, *await self._grown(served.graph, query, near, times, reach_m, deadline))
+        except RoadsError:
+            return self._answer(query, near, times, False)
+
+    async def _grown(
+        self, graph: str, query: NearbyQuery, near: Candidates, times: Drives, reach_m: float, deadline: Deadline
+    ) -> tuple[Candidates, Drives, bool]:
+        """With all that could be sooner than what is known, and whether these are all: more times can only lower the last
+        answer's, so one step is enough. Raises RoadsError."""
+        wider = self._candidates(query, min(reach_m, query.radius_m), MOST)
+        new = wider.places.those(np.flatnonzero(~np.isin(wider.places.nums, near.places.nums)))
+        told = await self._times(graph, query.at, new, deadline)
+        return (
+            Candidates(near.places.and_those(new), wider.all_there, wider.unknown_hours),
+            Drives(np.concatenate((times.seconds, told.seconds)), np.concatenate((times.metres, told.metres))),
+            wider.all_there,
+        )
+
+    def _candidates(self, query: NearbyQuery, radius_m: float, count: int) -> Candidates:
+        found = nearest(self._world, query.at, radius_m, count, query.wanted)
+        s = self._world.stations
+        rows = found.rows
+        places = Places(s.num[rows], s.lat[rows], s.lon[rows], found.metres)
+        return Candidates(places, len(rows) < count, found.unknown_hours)
+
+    async def _times(self, graph: str, at: LatLon, near: Places, deadline: Deadline) -> Drives:
+        places = [LatLon(*place) for place in zip(near.lat.tolist(), near.lon.tolist(), strict=True)]
+        snaps = await self._snaps.find(graph, places, deadline)
+        on_road = np.flatnonzero([snap is not None for snap in snaps])
+        told = await drives(
+            self._client, origin_place(at), [snap.place for snap in snaps if snap is not None], deadline
+        )
+        seconds, metres = np.full(len(places), np.nan), np.full(len(places), np.nan)
+        seconds[on_road], metres[on_road] = told
+        return Drives(seconds, metres)
+
+    def _answer(self, query: NearbyQuery, near: Candidates, times: Drives, is_proven: bool) -> Driven:
+        """As the stations are now: some may have gone, or changed their status, since they were chosen."""
+        world = self._world
+        world.advance(self._now_ms())
+        places = near.places
+        rows = world.rows_of_nums(places.nums)
+        there = rows >= 0
+        there[there] &= world.stations.shown[rows[there]]
+        there[there] &= world.stations.lat[rows[there]] == places.lat[there]
+        there[there] &= world.stations.lon[rows[there]] == places.lon[there]
+        chosen = select(world, rows[there], query.wanted)
+        at = np.flatnonzero(there)
+        reached = np.isfinite(times.seconds[at])
+        fits = np.flatnonzero(chosen.keep & reached)
+        order = _in_order(world, rows[at[fits]], times.seconds[at[fits]])[: query.limit]
+        best = fits[order]
+        found = at[best]
+        return Driven(
+            rows[found], places.metres[found], times.seconds[found], times.metres[found], chosen.counts[best],
+            chosen.max_kw[best], near.unknown_hours, "", is_proven, int(np.count_nonzero(chosen.keep & ~reached)),
+        )  # fmt: skip
+
+
+class _NoRoadError(Exception):
+    pass
+
+
+def _reach_m(times: Drives, limit: int, off_m: float) -> float:
+    """Stations farther than this by air line are not among the first `limit`: inf while fewer are known to be reached."""
+    known = np.sort(times.seconds[np.isfinite(times.seconds)])
+    if len(known) < limit:
+        return float("inf")
+    # Times come in whole seconds: half a second may have been rounded away.
+    return float((known[limit - 1] + 0.5) * _TOP_SPEED_MS + off_m + STATION_SNAP_M)
+
+
+def _in_order(world: World, rows: Rows, seconds: Floats) -> Sequence[int]:
+    """By time, ties by id."""
+    keys = [(second, world.key(row)) for second, row in zip(seconds.tolist(), rows.tolist(), strict=True)]
+    return sorted(range(len(keys)), key=keys.__getitem__)
