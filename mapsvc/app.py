@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from aiohttp import web
 
@@ -29,7 +28,7 @@ from mapsvc.openapi.roads import ROADS
 from mapsvc.openapi.serving import Documentation
 from mapsvc.openapi.writes import WRITES
 from mapsvc.reading import Reader
-from mapsvc.roads.client import REASONS, RoadsClient
+from mapsvc.roads.client import RoadsClient
 from mapsvc.roads.drive_time import DriveTimes
 from mapsvc.roads.handlers import Roads
 from mapsvc.roads.snapping import Snaps
@@ -70,7 +69,9 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
     )
 
     # The roads between
-    valhalla = RoadsClient(settings.data_dir, settings.valhalla_url)
+    valhalla = RoadsClient(
+        settings.data_dir, settings.valhalla_url, lambda reason: metrics.count("mapsvc_roads_away", reason=reason)
+    )
     snaps = Snaps(valhalla)
     drive_times = DriveTimes(world, replica.now_ms, valhalla, snaps)
 
@@ -114,7 +115,6 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
         "mapsvc_roads_calls_total": lambda: float(valhalla.calls),
         "mapsvc_drive_times_asked_total": lambda: float(drive_times.asked),
         "mapsvc_drive_times_grown_total": lambda: float(drive_times.grown),
-        **{f"mapsvc_roads_away_{reason}_total": partial(valhalla.count_away, reason) for reason in REASONS},
     }
     for name, read in gauges.items():
         metrics.gauge(name, read)

@@ -87,6 +87,16 @@ class Guard:
         histogram.observe(seconds)
 
 
+def name_for_metrics(request: web.Request, name: str) -> None:
+    """For a request that costs something else than the others of its route."""
+    request[_NAME] = name
+
+
+_NAME = web.RequestKey("mapsvc_metrics_name", str)
+
+
 def _template(request: web.Request) -> str:
+    if _NAME in request:
+        return request[_NAME]
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "none"

@@ -17,6 +17,7 @@ from geo.summary_json import Summaries
 from geo.tilemath import Tile, check_tile
 from geo.world import World
 from mapsvc.bodies import Bodies
+from mapsvc.guard import name_for_metrics
 from mapsvc.listing import in_order, page_of, rows_in_box, rows_of_keys
 from mapsvc.openapi import reads
 from mapsvc.params import NearbyQuery, parse_list, parse_nearby, parse_station, parse_tile_filter
@@ -39,6 +40,7 @@ from mapsvc.shape import Shape, shaped_list, shaped_station, with_members
 from mapsvc.tilejson import tilejson
 from mapsvc.tiles import MAX_ZOOM, MIN_STATION_ZOOM, Published, Tiles
 
+BY_DRIVE_TIME = "/v1/nearby?sort=drive_time"  # in metrics: it waits for another process
 IDS_AT_ONCE = 200  # documents read for their EVSE ids between two other things: about 2 ms
 IDS_EVERY_S = 0.05  # so a million documents take four minutes and 4 % of a core; a request that needs them reads faster
 
@@ -107,7 +109,10 @@ class Reader:
 
     async def nearby(self, request: web.Request) -> web.Response:
         query = parse_nearby(request.rel_url.raw_query_string)
-        return await of_reply(request, await self._driven(query) if query.by_drive else self.find_nearby(query))
+        if not query.by_drive:
+            return await of_reply(request, self.find_nearby(query))
+        name_for_metrics(request, BY_DRIVE_TIME)
+        return await of_reply(request, await self._driven(query))
 
     async def _driven(self, query: NearbyQuery) -> Reply:
         self._current()

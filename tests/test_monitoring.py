@@ -193,6 +193,7 @@ def test_the_dashboard_is_a_grafana_model() -> None:
         "Ingest",
         "Freshness",
         "Live subscribers",
+        "Roads",
         "Processes",
         "What is dropped, and why",
     ]

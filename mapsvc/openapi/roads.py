@@ -203,7 +203,7 @@ SCHEMAS: dict[str, Schema] = {
                 *("minutes", "kilometres", "battery_kwh", "soc", "consumption_kwh_100km", "is_estimate", "estimate"),
             ),
             "stations_inside": {**COUNT, "description": "How many match, with `stations`."},
-            "stations": list_of(ref("StationSummary")),
+            "stations": {**list_of(ref("StationSummary")), "description": "The nearest by air line first."},
         },
         "stations_inside",
         "stations",

@@ -10,7 +10,7 @@ Request bodies hold drivers' positions: they are never logged, nor is what Valha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class RoadsError(Exception):
 
 
 class RoadsAwayError(RoadsError):
-    """There is no answer now. `reason` is one of REASONS."""
+    """There is no answer now. `reason` is one of the four below."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -55,13 +55,13 @@ class RefusedError(RoadsError):
 
 
 NO_ROADS, UNREACHABLE, DEADLINE, BUSY = "no_roads", "unreachable", "deadline", "busy"
-REASONS = (NO_ROADS, UNREACHABLE, DEADLINE, BUSY)
 
 
 class RoadsClient:
-    """`url`: a Valhalla that is always there; without one, what `mapsvc up` of this DATA_DIR serves."""
+    """`url`: a Valhalla that is always there; without one, what `mapsvc up` of this DATA_DIR serves. `on_away` is told the
+    reason of each call that got no answer."""
 
-    def __init__(self, data_dir: Path, url: str | None) -> None:
+    def __init__(self, data_dir: Path, url: str | None, on_away: Callable[[str], None] = lambda _: None) -> None:
         self._data_dir = data_dir
         self._fixed = None if url is None else Served(url, "given", EVERYWHERE)
         self._served: Served | None = self._fixed
@@ -74,7 +74,7 @@ class RoadsClient:
         self._answered_at = 0.0
         self._probe_at = 0.0
         self.calls = 0
-        self.away: dict[str, int] = dict.fromkeys(REASONS, 0)
+        self._on_away = on_away
 
     async def run(self, _: web.Application) -> AsyncIterator[None]:
         """cleanup_ctx of the application."""
@@ -85,10 +85,6 @@ class RoadsClient:
     def has_roads(self) -> bool:
         """As of the last look."""
         return self._served is not None
-
-    def count_away(self, reason: str) -> float:
-        """Calls that got no answer for this reason."""
-        return float(self.away[reason])
 
     def served(self) -> Served | None:
         """The graph that is served now."""
@@ -194,7 +190,7 @@ class RoadsClient:
             self._running.release()
 
     def _is_away(self, reason: str) -> RoadsAwayError:
-        self.away[reason] += 1
+        self._on_away(reason)
         return RoadsAwayError(reason)
 
 

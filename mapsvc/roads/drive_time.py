@@ -3,7 +3,8 @@
 A shortlist by air line is asked about in one matrix call. That is the answer if no station outside of it can be sooner: none
 is driven to faster than TOP_SPEED_KMH along the air line between the points on the roads, so whatever is farther away than
 what that speed makes of the last answer's time is out. If the shortlist does not reach so far, it grows until it does
-(`is_proven`). Its oracle is the matrix over all stations within the radius (tests/e2e/test_roads.py).
+(`is_proven`). How far that was is remembered for the neighbourhood, so that the next shortlist from there need not grow. Its
+oracle is the matrix over all stations within the radius (tests/e2e/test_roads.py).
 When Valhalla gives no answer in time, the stations come by air line, and the answer says so (`degraded`).
 
 Statuses go on while Valhalla computes: the filter is applied again to what came back, so an answer is as of its own instant.
@@ -11,13 +12,17 @@ Statuses go on while Valhalla computes: the filter is applied again to what came
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import NamedTuple
 
+import h3.api.basic_int as h3
 import numpy as np
 from numpy.typing import NDArray
 
 from geo.columns import Rows
+from geo.filters import Filter
 from geo.point import Floats, LatLon
 from geo.select import Counts, nearest, select
 from geo.world import World
@@ -29,11 +34,18 @@ from mapsvc.roads.matrix import Drives, drives
 from mapsvc.roads.snapping import STATION_SNAP_M, Snaps, origin_place
 
 SHORTLIST = 50
+NEIGHBOURHOOD_RES = 7  # H3: 1.2 km; who asks from there has to look about as far
+SPARE = 1.15
+MOST_REACHED = 20_000  # neighbourhoods remembered, 5 MB
 SHARE = 2.5  # stations on the shortlist for each that is wanted, if that is more
+MOST_LOST = 0.5  # share of stations that no way leads to, if it is not the driver who is on an island
+LOST_WITHIN_M = 30_000  # one farther away may only be too far for the search
 MOST = 800  # stations that a shortlist may grow to
 ANSWER_S = 1.0  # for one request; an app falls back to the air line rather than wait
 
-NO_ROAD = "no_road"  # why an answer is degraded, besides client.REASONS: the driver is not near a road of this graph
+NO_ROAD = (
+    "no_road"  # why an answer is degraded, besides those of the client: the driver is not near a road of this graph
+)
 
 _TOP_SPEED_MS = TOP_SPEED_KMH / 3.6
 
@@ -59,11 +71,11 @@ class Places(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """By air line, nearest first. `all_there`: no further one is within the radius. `unknown_hours`: left out on the way, for
-    hours that nobody knows."""
+    """By air line, nearest first. `known_m`: as far as this all that match are among them; inf where nobody asks for more.
+    `unknown_hours`: left out on the way, for hours that nobody knows."""
 
     places: Places
-    all_there: bool
+    known_m: float
     unknown_hours: int
 
 
@@ -91,6 +103,7 @@ class DriveTimes:
         self._snaps = snaps
         self.asked = 0
         self.grown = 0
+        self._reached: OrderedDict[tuple[int, int, Filter], float] = OrderedDict()
 
     async def nearest(self, query: NearbyQuery) -> Driven:
         """Does not raise RoadsError: then the answer is by air line."""
@@ -118,33 +131,48 @@ class DriveTimes:
         off_m = await self._snaps.origin_off_m(query.at, deadline)
         if off_m is None:
             raise _NoRoadError
-        near = self._candidates(query, query.radius_m, max(SHORTLIST, int(SHARE * query.limit)))
+        near = self._first(query)
         times = await self._times(served.graph, query.at, near.places, deadline)
-        if not near.all_there and not np.isfinite(times.seconds).any():
+        if near.known_m < query.radius_m and not np.isfinite(times.seconds).any():
             raise _NoRoadError  # an island: the driver's, most likely
-        if near.all_there:
-            return self._answer(query, near, times, True)
         reach_m = _reach_m(times, query.limit, off_m)
-        if reach_m <= near.places.metres[-1]:
-            return self._answer(query, near, times, True)
-        self.grown += 1
-        try:
-            return self._answer(query, *await self._grown(served.graph, query, near, times, reach_m, deadline))
-        except RoadsError:
-            return self._answer(query, near, times, False)
+        is_proven = reach_m <= near.known_m
+        if not is_proven:
+            self.grown += 1
+            try:
+                near, times = await self._grown(served.graph, query, near, times, reach_m, deadline)
+                is_proven = _reach_m(times, query.limit, off_m) <= near.known_m
+            except RoadsError:
+                pass  # what is there is an answer, though not proven
+        self._remember(query, _reach_m(times, query.limit, off_m))
+        return self._answer(query, near, times, is_proven)
+
+    def _first(self, query: NearbyQuery) -> Candidates:
+        """The shortlist: as far as the last answer from here had to look, with a little more; else the nearest."""
+        reach_m = self._reached.get(_neighbourhood(query))
+        if reach_m is not None:
+            near = self._candidates(query, min(reach_m * SPARE, query.radius_m), MOST)
+            if len(near.places.nums) >= query.limit:
+                return near
+        return self._candidates(query, query.radius_m, max(SHORTLIST, int(SHARE * query.limit)))
+
+    def _remember(self, query: NearbyQuery, reach_m: float) -> None:
+        if np.isfinite(reach_m):
+            self._reached[_neighbourhood(query)] = reach_m
+            if len(self._reached) > MOST_REACHED:
+                self._reached.popitem(last=False)
 
     async def _grown(
         self, graph: str, query: NearbyQuery, near: Candidates, times: Drives, reach_m: float, deadline: Deadline
-    ) -> tuple[Candidates, Drives, bool]:
-        """With all that could be sooner than what is known, and whether these are all: more times can only lower the last
-        answer's, so one step is enough. Raises RoadsError."""
+    ) -> tuple[Candidates, Drives]:
+        """With all that could be sooner than what is known: more times can only lower the last answer's, so one step is enough
+        unless these are too many. Raises RoadsError."""
         wider = self._candidates(query, min(reach_m, query.radius_m), MOST)
         new = wider.places.those(np.flatnonzero(~np.isin(wider.places.nums, near.places.nums)))
         told = await self._times(graph, query.at, new, deadline)
         return (
-            Candidates(near.places.and_those(new), wider.all_there, wider.unknown_hours),
+            Candidates(near.places.and_those(new), wider.known_m, wider.unknown_hours),
             Drives(np.concatenate((times.seconds, told.seconds)), np.concatenate((times.metres, told.metres))),
-            wider.all_there,
         )
 
     def _candidates(self, query: NearbyQuery, radius_m: float, count: int) -> Candidates:
@@ -152,7 +180,8 @@ class DriveTimes:
         s = self._world.stations
         rows = found.rows
         places = Places(s.num[rows], s.lat[rows], s.lon[rows], found.metres)
-        return Candidates(places, len(rows) < count, found.unknown_hours)
+        known_m = float(found.metres[-1]) if len(rows) == count else inf if radius_m >= query.radius_m else radius_m
+        return Candidates(places, known_m, found.unknown_hours)
 
     async def _times(self, graph: str, at: LatLon, near: Places, deadline: Deadline) -> Drives:
         places = [LatLon(*place) for place in zip(near.lat.tolist(), near.lon.tolist(), strict=True)]
@@ -161,6 +190,9 @@ class DriveTimes:
         told = await drives(
             self._client, origin_place(at), [snap.place for snap in snaps if snap is not None], deadline
         )
+        lost = np.isnan(told.seconds)
+        if 0 < np.count_nonzero(lost) <= len(lost) * MOST_LOST:
+            self._snaps.leave_out(graph, (places[k] for k in on_road[lost] if near.metres[k] <= LOST_WITHIN_M))
         seconds, metres = np.full(len(places), np.nan), np.full(len(places), np.nan)
         seconds[on_road], metres[on_road] = told
         return Drives(seconds, metres)
@@ -192,11 +224,15 @@ class _NoRoadError(Exception):
     pass
 
 
+def _neighbourhood(query: NearbyQuery) -> tuple[int, int, Filter]:
+    return h3.latlng_to_cell(query.at.lat, query.at.lon, NEIGHBOURHOOD_RES), query.limit, query.wanted
+
+
 def _reach_m(times: Drives, limit: int, off_m: float) -> float:
     """Stations farther than this by air line are not among the first `limit`: inf while fewer are known to be reached."""
     known = np.sort(times.seconds[np.isfinite(times.seconds)])
     if len(known) < limit:
-        return float("inf")
+        return inf
     # Times come in whole seconds: half a second may have been rounded away.
     return float((known[limit - 1] + 0.5) * _TOP_SPEED_MS + off_m + STATION_SNAP_M)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ import shapely
 from aiohttp import web
 
 from geo.columns import Rows
-from geo.filters import Filter
-from geo.point import Box
+from geo.point import Box, unit_vectors
 from geo.select import select
 from geo.tilemath import check_tile
 from geo.world import World
@@ -144,22 +142,24 @@ class Roads:
         }
         if not query.with_stations:
             return orjson.dumps(told)
-        rows, count = self._inside(found, query.wanted, query.limit)
+        rows, count = self._inside(found, query)
         chosen = select(self._current(), rows, query.wanted)
         items = self._bodies.filtered_summaries(rows, chosen.counts, chosen.max_kw)
         told["stations_inside"] = count
         return b'%b,"stations":[%b]}' % (orjson.dumps(told)[:-1], items.joined)
 
-    def _inside(self, found: Area, wanted: Filter, limit: int) -> tuple[Rows, int]:
-        """The first `limit` matching stations of the area in order of num, and how many there are."""
+    def _inside(self, found: Area, query: ReachableQuery) -> tuple[Rows, int]:
+        """The nearest matching stations of the area by air line, ties in order of num, and how many match."""
         world = self._current()
         west, south, east, north = found.shape.bounds
-        parts = list(chain(rows_in_box(world, Box(west, south, east, north), -1)))
+        parts = list(rows_in_box(world, Box(west, south, east, north), -1))
         rows = np.concatenate(parts) if parts else np.zeros(0, np.int32)
-        rows = rows[select(world, rows, wanted).keep]
+        rows = rows[select(world, rows, query.wanted).keep]
         s = world.stations
         rows = rows[shapely.contains_xy(found.shape, s.lon[rows], s.lat[rows])]
-        return rows[:limit], len(rows)
+        here = unit_vectors(np.array([query.at.lat]), np.array([query.at.lon]))[0]
+        nearest_first = np.argsort(-(s.xyz[rows] @ here), kind="stable")
+        return rows[nearest_first[: query.limit]], len(rows)
 
     async def run(self, application: web.Application) -> AsyncIterator[None]:
         """cleanup_ctx of the application."""

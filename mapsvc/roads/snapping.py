@@ -8,7 +8,7 @@ answers it with the same edges as the plain position, so what is computed from i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from geo.point import LatLon, haversine_m
@@ -54,6 +54,12 @@ class Snaps:
                 self._known.clear()
             self._known.update(zip(((at.lat, at.lon) for at in some), found, strict=True))
         return [self._known.get((at.lat, at.lon)) for at in places]
+
+    def leave_out(self, graph: str, places: Iterable[LatLon]) -> None:
+        """No way leads to these from where most drivers are (an island, a yard cut off by the extract's edge): as if no road
+        were there. One of them in a matrix costs more than all the others: the search for it ends only where the graph does."""
+        if graph == self._graph:
+            self._known.update(dict.fromkeys(((at.lat, at.lon) for at in places), None))
 
     async def _look_up(self, places: Sequence[LatLon], deadline: Deadline) -> list[Snap | None]:
         plain = [{"lat": at.lat, "lon": at.lon, "search_cutoff": STATION_SNAP_M} for at in places]

@@ -16,7 +16,9 @@ HOME = Path(sys.prefix) / "valhalla" / "valhalla"
 TILES_DIR, ADMINS = "tiles", "admins.sqlite"  # in the folder of a graph
 
 MAX_ROUTE_M = 5_000_000  # between the first and the last waypoint, by way of the others, as the crow flies
-MAX_MATRIX_M = 400_000  # the same of one pair: twice the largest radius of nearby
+# The same of one pair. It says how far a search goes: a second of Valhalla's cost for 56 m, and an hour's driving costs up to
+# two and a half. So this is some two hours, as far as the largest radius of nearby may take.
+MAX_MATRIX_M = 1_000_000
 MAX_MATRIX_PAIRS = 2_500
 MAX_LOCATIONS = 50
 MAX_MINUTES, MAX_KM = 120, 400  # of a reachable area

@@ -116,10 +116,10 @@ def _edge(place: Mapping[str, float]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def asking(fake: FakeValhalla) -> AsyncIterator[RoadsClient]:
+async def asking(fake: FakeValhalla, on_away: Callable[[str], None] = lambda _: None) -> AsyncIterator[RoadsClient]:
     """A client of it."""
     async with TestServer(fake.application()) as server:
-        client = RoadsClient(Path("/nowhere"), str(server.make_url("")).rstrip("/"))
+        client = RoadsClient(Path("/nowhere"), str(server.make_url("")).rstrip("/"), on_away)
         running = client.run(web.Application())
         await anext(running)
         try:

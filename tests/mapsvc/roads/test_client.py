@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -107,14 +108,15 @@ async def test_a_refusal_has_the_code() -> None:
 async def test_few_are_with_the_engine_and_not_many_wait() -> None:
     fake = FakeValhalla()
     fake.slow_s = 0.05
-    async with asking(fake) as client:
+    told = Counter[str]()
+    async with asking(fake, lambda reason: told.update([reason])) as client:
         calls = [client.ask("sources_to_targets", MATRIX, Deadline.after(5)) for _ in range(RUNNING + WAITING + 10)]
         done = await asyncio.gather(*calls, return_exceptions=True)
     refused = [one for one in done if isinstance(one, RoadsAwayError)]
     assert fake.most_at_once == RUNNING
     assert {one.reason for one in refused} == {BUSY}
     assert len(refused) == 10
-    assert client.away[BUSY] == len(refused)
+    assert told == {BUSY: len(refused)}
 
 
 async def test_who_waits_for_a_turn_waits_until_the_deadline_only() -> None:

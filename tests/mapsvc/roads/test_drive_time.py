@@ -191,3 +191,51 @@ def test_the_query_says_how_many_may_be_asked_for() -> None:
     with pytest.raises(Problem) as failure:
         parse_nearby("lat=1&lon=2&sort=drive_time&limit=101")
     assert [fault.where for fault in failure.value.faults] == ["limit"]
+
+
+async def test_a_station_that_no_way_leads_to_is_left_out_of_later_questions() -> None:
+    world, fake = world_around(random.Random(17), 40, 0.01), FakeValhalla()
+    cut_off = {round(float(lat), 6) for lat in world.stations.lat[world.shown_rows()][:5]}
+    real = fake.seconds
+    fake.seconds = lambda a, b: None if round(b["lat"], 6) in cut_off else real(a, b)  # type: ignore[method-assign]
+    async with asking(fake) as client:
+        times = DriveTimes(world, lambda: START_MS, client, Snaps(client))
+        first = await times.nearest(ask(limit=40))
+        again = await times.nearest(ask(limit=40))
+    asked = [len(body["targets"]) for body in fake.bodies if "targets" in body]
+    assert asked == [40, 35]
+    assert (first.unreachable, again.unreachable) == (5, 5)
+    assert first.seconds.tolist() == again.seconds.tolist()
+
+
+async def test_a_driver_who_is_cut_off_leaves_nobody_out() -> None:
+    world, fake = world_around(random.Random(18), 40, 0.01), FakeValhalla()
+    near = {round(float(lat), 6) for lat in world.stations.lat[world.shown_rows()][:10]}
+    real = fake.seconds
+    fake.seconds = lambda a, b: real(a, b) if round(b["lat"], 6) in near else None  # type: ignore[method-assign]
+    async with asking(fake) as client:
+        times = DriveTimes(world, lambda: START_MS, client, Snaps(client))
+        for _ in range(2):
+            assert len((await times.nearest(ask(limit=40))).rows) == 10
+    assert [len(body["targets"]) for body in fake.bodies if "targets" in body] == [40, 40]
+
+
+async def test_the_next_question_from_there_need_not_grow() -> None:
+    rng, fake = random.Random(19), FakeValhalla()
+    world = world_around(rng, 400, 0.05)
+    extra = {round(float(lat), 6): rng.choice((0.0, 300.0, 900.0)) for lat in world.stations.lat[world.shown_rows()]}
+    fake.detour_of = lambda lat, lon: extra.get(round(lat, 6), 0.0)
+    async with asking(fake) as client:
+        times = DriveTimes(world, lambda: START_MS, client, Snaps(client))
+        for grown in (1, 1, 1):
+            found = await times.nearest(ask())
+            assert found.seconds.tolist() == exhaustive(world, fake, ask())
+            assert (times.grown, found.is_proven) == (grown, True)
+        other = Filter(available=1)
+        assert (await times.nearest(ask(wanted=other))).seconds.tolist() == exhaustive(world, fake, ask(wanted=other))
+    assert [len(body["targets"]) > drive_time.SHORTLIST for body in fake.bodies if "targets" in body][:4] == [
+        False,
+        True,
+        True,
+        True,
+    ]
