@@ -60,7 +60,7 @@ def along(a: Place, b: Place, shares: Floats) -> tuple[Floats, Floats]:
 class Sampled:
     """A line as so many positions that none is further than `step_m` from the next: 2 m, or more where these are too many."""
 
-    def __init__(self, places: Sequence[Place], most: int = 60_000) -> None:
+    def __init__(self, places: Sequence[Place], most: int = 40_000) -> None:
         lat, lon = columns(places)
         lengths_m = haversine_m(lat[:-1], lon[:-1], lat[1:], lon[1:])
         self.step_m = max(2.0, float(lengths_m.sum()) / most)
@@ -274,7 +274,7 @@ def test_every_segment_is_found_however_many_there_are() -> None:
     for count in range(1, 40):
         line = line_of([flat(100 * k, 0) for k in range(count + 1)])
         middles_m = 100 * np.arange(count) + 50
-        found = beside(line, *columns([flat(east_m, 7) for east_m in middles_m]), 10.0)
+        found = beside(line, *columns([flat(east_m, 7) for east_m in middles_m.tolist()]), 10.0)
         assert found.index.tolist() == list(range(count))
         assert found.offset_m == pytest.approx(middles_m, abs=1e-3)
 
@@ -487,7 +487,7 @@ ground.put({1: (48.0, 2.0), 2: (48.1, 2.0)})
 for precision in (5, 6):
     lat, lon = decode(encode(np.array([48, 48.2]), np.array([2, 3]), precision), precision)
     line = Line(lat[::-1], np.broadcast_to(lon[:1], 2))
-    assert len(rows_beside(ground.world, line, 9e3).rows) == len(beside(line, lat[::2], lon[::2], 9e3).index) + 1 == 2
+    assert len(rows_beside(ground.world, line, 9000).rows) == len(beside(line, lat[::2], lon[::2], 9e3).index) + 1 == 2
     encode(lat[::-1], np.broadcast_to(lon[:1], 2), precision), boxes(line, 9e3), line.at(5.0)
 """
 

@@ -96,7 +96,7 @@ def test_the_documented_example() -> None:
     assert encode(lat, lon, 5) == DOCUMENTED
 
 
-@examples(300)
+@examples(150)
 @given(line=lines)
 def test_what_is_written_is_read(line: tuple[int, list[Units]]) -> None:
     precision, places = line
@@ -119,7 +119,7 @@ def test_positions_are_rounded_to_the_precision_and_errors_do_not_add_up(
     assert encode(*decode(text, precision), precision) == text
 
 
-@examples(400)
+@examples(250)
 @given(line=lines, damages=damages, cut=st.integers(0, 60))
 def test_damaged_ones_are_read_like_the_plain_one_does_or_refused(
     line: tuple[int, list[Units]], damages: list[tuple[int, str]], cut: int
@@ -132,7 +132,7 @@ def test_damaged_ones_are_read_like_the_plain_one_does_or_refused(
     assert_like_the_plain_one(text[:cut], precision)
 
 
-@examples(400)
+@examples(250)
 @given(raw=st.binary(max_size=40), precision=precisions)
 def test_bytes_at_random_raise_nothing_but_its_own_error(raw: bytes, precision: int) -> None:
     assert_like_the_plain_one(raw.decode("latin-1"), precision)
