@@ -65,9 +65,14 @@ def boxes(line: Line, max_distance_m: float) -> list[Box]:
     return [_box(*(float(side) for side in four)) for four in sides]
 
 
+def rows_about(world: World, line: Line, max_distance_m: float) -> Rows:
+    """All stations within `max_distance_m` of the line, and others near it."""
+    return world.spatial.tiles.between(*_tile_keys(boxes(line, max_distance_m)))
+
+
 def rows_beside(world: World, line: Line, max_distance_m: float) -> RowsBeside:
     """The stations within `max_distance_m` of the line."""
-    rows = world.spatial.tiles.between(*_tile_keys(boxes(line, max_distance_m)))
+    rows = rows_about(world, line, max_distance_m)
     found = beside_vectors(line, world.stations.xyz[rows], max_distance_m)
     rows = rows[found.index]
     order = np.lexsort((world.stations.num[rows], found.distance_m, found.offset_m))

@@ -256,7 +256,7 @@ def _first_nearest(
     return first
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)  # so a thread can do it for a line that goes round and round
 def _beside(
     xyz: Floats, offsets_m: Floats, boxes: Floats, places: Floats, max_distance_m: float
 ) -> tuple[Floats, Floats]:

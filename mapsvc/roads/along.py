@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.along import rows_beside
+from geo.along import rows_about
 from geo.columns import Rows
-from geo.corridor import Line, LineError
+from geo.corridor import Line, LineError, beside_vectors
 from geo.filters import Filter
 from geo.point import Floats, LatLon
 from geo.polyline import PRECISIONS, PolylineError, decode
@@ -46,6 +46,7 @@ STEP_M = 5_000.0
 HEADING_M = 30.0  # of line on either side that tell its heading
 HEADING_TOLERANCE = 60  # degrees: the right carriageway, not the other one
 
+MEASURED_AT_ONCE = 2  # lines of a worker
 AT_ONCE = 2  # calls of one request with Valhalla: others have their turns
 
 MAX_DISTANCE_M, DISTANCE_M = 50_000, 5_000
@@ -153,6 +154,7 @@ class Along:
         self._now_ms = now_ms
         self._client = client
         self._snaps = snaps
+        self._measuring = asyncio.Semaphore(MEASURED_AT_ONCE)
 
     async def find(self, query: AlongQuery) -> Found:
         """Raises Problem."""
@@ -160,7 +162,7 @@ class Along:
         line, duration_s = query.line, None
         if line is None:
             line, duration_s = await self._routed(query, deadline)
-        candidates = self._candidates(line, query)
+        candidates = await self._candidates(line, query)
         try:
             extra = await Detours(self._client, self._snaps, line, query.avoid, deadline).of(candidates)
             degraded = ""
@@ -186,17 +188,21 @@ class Along:
                 "The route has no length.", [Fault("/waypoints", "two different places at least")], in_body=True
             ) from None
 
-    def _candidates(self, line: Line, query: AlongQuery) -> Candidates:
+    async def _candidates(self, line: Line, query: AlongQuery) -> Candidates:
+        """Filters first; then which of these stand beside the line, in a thread: a line may pass a town a hundred times."""
         world = self._world
         world.advance(self._now_ms())
-        beside = rows_beside(world, line, query.max_distance_m)
-        keep = select(world, beside.rows, query.wanted).keep
+        s, rows = world.stations, rows_about(world, line, query.max_distance_m)
+        rows = rows[select(world, rows, query.wanted).keep]
+        nums, lat, lon = s.num[rows], s.lat[rows], s.lon[rows]  # rows may be others' by then
+        async with self._measuring:
+            beside = await asyncio.to_thread(beside_vectors, line, s.xyz[rows], query.max_distance_m)
         # No detour is shorter than the air line there and back, driven at top speed.
-        keep &= beside.distance_m * 2 / (TOP_SPEED_KMH / 3.6) <= query.max_detour_s + SLACK_S
-        rows, offset_m, distance_m = beside.rows[keep], beside.offset_m[keep], beside.distance_m[keep]
+        keep = beside.distance_m * 2 / (TOP_SPEED_KMH / 3.6) <= query.max_detour_s + SLACK_S
+        index, offset_m, distance_m = beside.index[keep], beside.offset_m[keep], beside.distance_m[keep]
         chosen = _spread(offset_m, distance_m, line.length_m, MOST)
-        s, some = world.stations, rows[chosen]
-        return Candidates(s.num[some], s.lat[some], s.lon[some], offset_m[chosen], distance_m[chosen], len(rows))
+        at = index[chosen]
+        return Candidates(nums[at], lat[at], lon[at], offset_m[chosen], distance_m[chosen], len(index))
 
     def _answer(
         self, line: Line, duration_s: float | None, query: AlongQuery, near: Candidates, extra: Floats, degraded: str

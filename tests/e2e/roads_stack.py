@@ -29,6 +29,7 @@ from mapsvc.importers import bnetza, csv_register, superchargers
 from mapsvc.importers.csv_options import CsvOptions
 from mapsvc.importers.report import Report
 from mapsvc.roads import graphs
+from mapsvc.roads.client import LOOK_S
 from mapsvc.roads.keeper import Keeper
 from mapsvc.roads.valhalla_files import is_installed
 from mapsvc.settings import run_dir
@@ -54,6 +55,7 @@ class RoadsStack:
         self.restarts = 0
         self.keeper = Keeper(self.data_dir, stack.folder / "valhalla.out", self.told.append, self._on_restart)
         self._keeping: asyncio.Task[None] | None = None
+        self._on: tuple[str, ...] = ()
 
     def _on_restart(self) -> None:
         self.restarts += 1
@@ -63,8 +65,15 @@ class RoadsStack:
         self._keeping = asyncio.create_task(self.keeper.run())
 
     async def stop(self) -> None:
+        """No Valhalla any more, until `keep`."""
         if self._keeping is not None:
             await end([self._keeping])
+            await asyncio.sleep(LOOK_S * 2)
+
+    async def on(self, *names: str) -> None:
+        """The roads of these extracts, whatever the test before had."""
+        if self._on != names:
+            await self.turn_to(*names)
 
     async def build(self, *files: Path) -> tuple[int, str]:
         """`mapsvc roads`: its exit code, and what it says."""
@@ -91,7 +100,8 @@ class RoadsStack:
             return served is not None and served.graph == wanted.id
 
         await eventually(is_served, 30)
-        await asyncio.sleep(0.5)  # workers look every 0.2 s
+        await asyncio.sleep(LOOK_S * 2)
+        self._on = names
 
     # -- asking -------------------------------------------------------------------------------------------------------
 

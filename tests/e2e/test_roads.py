@@ -15,6 +15,7 @@ from typing import Any
 import mapbox_vector_tile
 import numpy as np
 import pytest
+import pytest_asyncio
 import shapely
 
 from geo.point import LatLon, haversine_m
@@ -70,7 +71,14 @@ def known() -> list[Located]:
 # -- Heidelberg -----------------------------------------------------------------------------------------------------------
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def heidelberg(roads: RoadsStack) -> RoadsStack:
+    await roads.on("heidelberg")
+    return roads
+
+
 async def test_without_a_graph_everything_says_so(roads: RoadsStack) -> None:
+    await roads.stop()
     near = await roads.get("/v1/nearby?lat=49.4094&lon=8.6947&sort=drive_time&limit=5")
     assert (near["degraded"], near["degraded_reason"], near["proven"]) == (True, "no_roads", False)
     assert in_order([one["distance_m"] for one in near["stations"]])
@@ -86,23 +94,23 @@ async def test_without_a_graph_everything_says_so(roads: RoadsStack) -> None:
     told = await roads.post("/v1/along-route", {"geometry": line, "precision": 5})
     assert told["degraded"] and told["stations"] and {one["detour_s"] for one in told["stations"]} == {None}
     assert in_order([one["offset_m"] for one in told["stations"]])
+    roads.keep()
 
 
-async def test_nearby_by_drive_time_equals_the_matrix_over_all(roads: RoadsStack, known: list[Located]) -> None:
-    await roads.turn_to("heidelberg")
+async def test_nearby_by_drive_time_equals_the_matrix_over_all(heidelberg: RoadsStack, known: list[Located]) -> None:
     rng, compared = random.Random(1), 0
     for k in range(12):
         origin = around(rng)
         fast = k % 3 == 2
         query = f"/v1/nearby?lat={origin.lat}&lon={origin.lon}&sort=drive_time&limit=10&radius_m=15000"
-        found = await roads.get(query + ("&min_power_kw=100" if fast else ""))
+        found = await heidelberg.get(query + ("&min_power_kw=100" if fast else ""))
         stations = [
             one.station
             for one in known
             if haversine_m(origin, LatLon(one.station.lat, one.station.lon)) <= 15_000
             and (not fast or best_kw(one.station) >= 100)
         ]
-        truth = sorted(s for s in await seconds_to(roads, origin, stations) if s is not None)[:10]
+        truth = sorted(s for s in await seconds_to(heidelberg, origin, stations) if s is not None)[:10]
         if not truth:  # the driver stands on an island: a yard behind a gate
             assert found["degraded_reason"] == "no_road"
             continue
@@ -113,17 +121,17 @@ async def test_nearby_by_drive_time_equals_the_matrix_over_all(roads: RoadsStack
     assert compared >= 9
 
 
-async def test_a_driver_far_from_any_road_gets_the_air_line(roads: RoadsStack) -> None:
-    found = await roads.get("/v1/nearby?lat=48.1&lon=8.6&sort=drive_time&limit=5&radius_m=100000")
+async def test_a_driver_far_from_any_road_gets_the_air_line(heidelberg: RoadsStack) -> None:
+    found = await heidelberg.get("/v1/nearby?lat=48.1&lon=8.6&sort=drive_time&limit=5&radius_m=100000")
     assert (found["degraded"], found["degraded_reason"]) == (True, "no_road")
     assert len(found["stations"]) == 5
 
 
-async def test_a_route_goes_through_positions_and_stations(roads: RoadsStack) -> None:
-    station = (await roads.get("/v1/nearby?lat=49.38&lon=8.67&limit=1"))["stations"][0]
+async def test_a_route_goes_through_positions_and_stations(heidelberg: RoadsStack) -> None:
+    station = (await heidelberg.get("/v1/nearby?lat=49.38&lon=8.67&limit=1"))["stations"][0]
     body = {"waypoints": [{"lat": 49.4094, "lon": 8.6947}, {"station": station["id"]}, {"lat": 49.42, "lon": 8.75}]}
-    german = await roads.post("/v1/route", {**body, "language": "de-DE"})
-    english = await roads.post("/v1/route", body)
+    german = await heidelberg.post("/v1/route", {**body, "language": "de-DE"})
+    english = await heidelberg.post("/v1/route", body)
     (route,) = german["routes"]
     assert [one.get("station") for one in german["waypoints"]] == [None, station["id"], None]
     assert german["waypoints"][1]["lat"] == station["lat"]
@@ -133,7 +141,7 @@ async def test_a_route_goes_through_positions_and_stations(roads: RoadsStack) ->
     assert "abbiegen" in texts[0] and "Turn" in texts[1]
 
     lat, lon = decode(route["geometry"], 6)
-    as_geojson = await roads.post("/v1/route", {**body, "geometry": "geojson", "maneuvers": False})
+    as_geojson = await heidelberg.post("/v1/route", {**body, "geometry": "geojson", "maneuvers": False})
     assert as_geojson["routes"][0]["geometry"]["coordinates"] == np.stack((lon, lat), axis=1).tolist()
     assert all("maneuvers" not in leg for leg in as_geojson["routes"][0]["legs"])
     drawn = sum(haversine_m(LatLon(a, b), LatLon(c, d)) for a, b, c, d in zip(lat, lon, lat[1:], lon[1:], strict=False))
@@ -149,19 +157,19 @@ def instructions(told: Json) -> str:
     return " ".join(one["instruction"] for leg in told["routes"][0]["legs"] for one in leg["maneuvers"])
 
 
-async def test_a_drive_time_of_nearby_is_that_of_the_route(roads: RoadsStack) -> None:
-    found = await roads.get("/v1/nearby?lat=49.4094&lon=8.6947&sort=drive_time&limit=6")
+async def test_a_drive_time_of_nearby_is_that_of_the_route(heidelberg: RoadsStack) -> None:
+    found = await heidelberg.get("/v1/nearby?lat=49.4094&lon=8.6947&sort=drive_time&limit=6")
     for station in found["stations"]:
         body = {"waypoints": [{"lat": 49.4094, "lon": 8.6947}, {"station": station["id"]}], "maneuvers": False}
-        (route,) = (await roads.post("/v1/route", body))["routes"]
+        (route,) = (await heidelberg.post("/v1/route", body))["routes"]
         # Two algorithms of one engine; they differ by where on the road a drive begins and ends.
         assert route["duration_s"] == pytest.approx(station["drive_time_s"], rel=0.15, abs=20)
 
 
-async def test_what_is_avoided_and_what_is_another_way(roads: RoadsStack) -> None:
+async def test_what_is_avoided_and_what_is_another_way(heidelberg: RoadsStack) -> None:
     ends = {"waypoints": [{"lat": 49.3705, "lon": 8.6400}, {"lat": 49.4400, "lon": 8.6200}], "maneuvers": False}
-    best = await roads.post("/v1/route", {**ends, "alternates": 2})
-    (slow,) = (await roads.post("/v1/route", {**ends, "avoid": ["motorways"]}))["routes"]
+    best = await heidelberg.post("/v1/route", {**ends, "alternates": 2})
+    (slow,) = (await heidelberg.post("/v1/route", {**ends, "avoid": ["motorways"]}))["routes"]
     assert best["routes"][0]["has_motorways"] and not slow["has_motorways"]
     assert slow["duration_s"] > best["routes"][0]["duration_s"]
     assert 1 <= len(best["routes"]) <= 3
@@ -180,8 +188,8 @@ async def test_what_is_avoided_and_what_is_another_way(roads: RoadsStack) -> Non
         ([{"lat": 0, "lon": 0}, {"lat": 49.4, "lon": 120}], ["/waypoints"]),
     ],
 )
-async def test_a_problem_names_the_waypoint(roads: RoadsStack, waypoints: list[Json], pointers: list[str]) -> None:
-    told = await roads.post("/v1/route", {"waypoints": waypoints}, 422)
+async def test_a_problem_names_the_waypoint(heidelberg: RoadsStack, waypoints: list[Json], pointers: list[str]) -> None:
+    told = await heidelberg.post("/v1/route", {"waypoints": waypoints}, 422)
     assert [one["pointer"] for one in told["errors"]] == pointers
 
 
@@ -203,31 +211,31 @@ async def whole_detour(roads: RoadsStack, ends: tuple[LatLon, LatLon], station: 
     return float(times[0] - times[1])
 
 
-async def test_detours_along_a_route_are_what_the_stop_adds(roads: RoadsStack, known: list[Located]) -> None:
+async def test_detours_along_a_route_are_what_the_stop_adds(heidelberg: RoadsStack, known: list[Located]) -> None:
     body = {
         "waypoints": [{"lat": at.lat, "lon": at.lon} for at in ENDS],
         "sort": "detour", "limit": 60, "max_distance_m": 2500, "max_detour_s": 1500,
     }  # fmt: skip
-    told = await roads.post("/v1/along-route", body)
+    told = await heidelberg.post("/v1/along-route", body)
     assert len(told["stations"]) >= 15 and not told["degraded"]
     assert in_order([one["detour_s"] for one in told["stations"]])
     for station in told["stations"]:
-        truth = await whole_detour(roads, ENDS, station)
+        truth = await whole_detour(heidelberg, ENDS, station)
         assert truth is not None
         # The windows hold all of this short route, so the two are the same drive.
         assert station["detour_s"] == pytest.approx(max(0.0, truth), abs=3), station["id"]
-    by_offset = await roads.post("/v1/along-route", {**body, "sort": "offset"})
+    by_offset = await heidelberg.post("/v1/along-route", {**body, "sort": "offset"})
     assert in_order([one["offset_m"] for one in by_offset["stations"]])
     assert {one["id"] for one in by_offset["stations"]} == {one["id"] for one in told["stations"]}
 
 
-async def test_stations_beside_a_line_are_those_beside_it(roads: RoadsStack, known: list[Located]) -> None:
+async def test_stations_beside_a_line_are_those_beside_it(heidelberg: RoadsStack, known: list[Located]) -> None:
     """A plain polyline of some other navigation system, and the same as GeoJSON; brute force over the registers."""
     lat, lon = np.linspace(49.36, 49.44, 40), np.linspace(8.60, 8.72, 40)
     line = {"geometry": encode(lat, lon, 5), "precision": 5, "limit": 60, "max_detour_s": 7200, "max_distance_m": 1000}
-    told = await roads.post("/v1/along-route", line)
+    told = await heidelberg.post("/v1/along-route", line)
     geojson = {"type": "LineString", "coordinates": np.stack((np.round(lon, 5), np.round(lat, 5)), axis=1).tolist()}
-    again = await roads.post("/v1/along-route", {**line, "geometry": geojson, "precision": 6})
+    again = await heidelberg.post("/v1/along-route", {**line, "geometry": geojson, "precision": 6})
     assert [one["id"] for one in again["stations"]] == [one["id"] for one in told["stations"]]
 
     dense = [
@@ -245,35 +253,35 @@ async def test_stations_beside_a_line_are_those_beside_it(roads: RoadsStack, kno
         assert one["offset_m"] == pytest.approx(offsets.argmin() / 3999 * told["route"]["distance_m"], abs=30)
 
 
-async def test_filters_and_limits_hold_along_a_route(roads: RoadsStack) -> None:
+async def test_filters_and_limits_hold_along_a_route(heidelberg: RoadsStack) -> None:
     body = {"waypoints": [{"lat": at.lat, "lon": at.lon} for at in ENDS], "max_distance_m": 3000, "limit": 60}
-    fast = await roads.post("/v1/along-route?min_power_kw=100", body)
+    fast = await heidelberg.post("/v1/along-route?min_power_kw=100", body)
     assert fast["stations"] and all(one["max_power_kw"] >= 100 for one in fast["stations"])
-    near = await roads.post("/v1/along-route", {**body, "max_detour_s": 120})
+    near = await heidelberg.post("/v1/along-route", {**body, "max_detour_s": 120})
     assert near["stations"] and all(one["detour_s"] <= 120 for one in near["stations"])
-    few = await roads.post("/v1/along-route", {**body, "limit": 2})
+    few = await heidelberg.post("/v1/along-route", {**body, "limit": 2})
     assert len(few["stations"]) == 2
-    assert (await roads.post("/v1/along-route?available", body))["stations"] == []  # registers tell no status
+    assert (await heidelberg.post("/v1/along-route?available", body))["stations"] == []  # registers tell no status
     for wrong, pointer in (
         ({}, "/geometry"), ({**body, "geometry": "abc"}, "/geometry"), ({"geometry": "\x7f"}, "/geometry"),
         ({"geometry": "??"}, "/geometry"), ({**body, "sort": "name"}, "/sort"), ({**body, "max_detour_s": -1}, "/max_detour_s"),
         ({"geometry": {"type": "Point", "coordinates": [1, 2]}}, "/geometry"), ({**body, "x": 1}, "/x"),
     ):  # fmt: skip
-        told = await roads.post("/v1/along-route", wrong, 422)
+        told = await heidelberg.post("/v1/along-route", wrong, 422)
         assert pointer in [one["pointer"] for one in told["errors"]], wrong
 
 
 # -- reachable, tiles, the description ------------------------------------------------------------------------------------
 
 
-async def test_a_reachable_area_holds_what_is_reached(roads: RoadsStack, known: list[Located]) -> None:
-    told = await roads.get("/v1/reachable?lat=49.4094&lon=8.6947&minutes=8&stations=true&limit=1000")
+async def test_a_reachable_area_holds_what_is_reached(heidelberg: RoadsStack, known: list[Located]) -> None:
+    told = await heidelberg.get("/v1/reachable?lat=49.4094&lon=8.6947&minutes=8&stations=true&limit=1000")
     shape = shapely.make_valid(shapely.geometry.shape(told["geometry"]))
     assert told["properties"] == {"minutes": 8.0}
     assert told["stations_inside"] == len(told["stations"]) > 10
     inside = {one["id"] for one in told["stations"]}
     near = [one.station for one in known if haversine_m(CENTRE, LatLon(one.station.lat, one.station.lon)) < 9000]
-    for station, seconds in zip(near, await seconds_to(roads, CENTRE, near), strict=True):
+    for station, seconds in zip(near, await seconds_to(heidelberg, CENTRE, near), strict=True):
         key = f"{station.party}~{station.location_id}"
         assert (key in inside) == bool(shapely.contains_xy(shape, station.lon, station.lat))
         if seconds is not None and seconds < 6 * 60:
@@ -284,25 +292,25 @@ async def test_a_reachable_area_holds_what_is_reached(roads: RoadsStack, known: 
             assert seconds is None or seconds < 12 * 60, key
 
 
-async def test_the_range_of_a_battery_is_an_estimate_and_says_so(roads: RoadsStack) -> None:
+async def test_the_range_of_a_battery_is_an_estimate_and_says_so(heidelberg: RoadsStack) -> None:
     query = "/v1/reachable?lat=49.4094&lon=8.6947"
-    battery = await roads.get(f"{query}&battery_kwh=60&soc=3&consumption_kwh_100km=18")
-    plain = await roads.get(f"{query}&kilometres=10")
+    battery = await heidelberg.get(f"{query}&battery_kwh=60&soc=3&consumption_kwh_100km=18")
+    plain = await heidelberg.get(f"{query}&kilometres=10")
     assert battery["properties"]["kilometres"] == 10.0 and battery["properties"]["is_estimate"] is True
     assert "hills" in battery["properties"]["estimate"]
     assert battery["geometry"] == plain["geometry"]
     for wrong in ("", "&minutes=5&kilometres=5", "&battery_kwh=60", "&minutes=121", "&kilometres=401", "&soc=5&minutes=5",
                   "&battery_kwh=100&soc=100&consumption_kwh_100km=10"):  # fmt: skip
-        async with roads.stack.session.get(roads.stack.url + query + wrong) as answer:
+        async with heidelberg.stack.session.get(heidelberg.stack.url + query + wrong) as answer:
             assert answer.status == 400, wrong
             assert (await answer.json())["errors"]
-    async with roads.stack.session.get(f"{roads.stack.url}/v1/reachable?lat=48&lon=8.7&minutes=5") as answer:
+    async with heidelberg.stack.session.get(f"{heidelberg.stack.url}/v1/reachable?lat=48&lon=8.7&minutes=5") as answer:
         assert answer.status == 422
         assert [one["parameter"] for one in (await answer.json())["errors"]] == ["lat", "lon"]
 
 
-async def test_the_basemap_has_the_roads(roads: RoadsStack) -> None:
-    told = await roads.get("/v1/tiles/roads.json")
+async def test_the_basemap_has_the_roads(heidelberg: RoadsStack) -> None:
+    told = await heidelberg.get("/v1/tiles/roads.json")
     west, south, east, north = told["bounds"]
     assert west < 8.69 < east and south < 49.41 < north
     counts = []
@@ -310,31 +318,31 @@ async def test_the_basemap_has_the_roads(roads: RoadsStack) -> None:
         x = int((8.6947 + 180) / 360 * (1 << z))
         y = int((1 - math.asinh(math.tan(math.radians(49.4094))) / math.pi) / 2 * (1 << z))
         url = told["tiles"][0].format(z=z, x=x, y=y)
-        async with roads.stack.session.get(url) as answer:
+        async with heidelberg.stack.session.get(url) as answer:
             tile = await answer.read()
             assert answer.status == 200
-        async with roads.stack.session.get(url, headers={"If-None-Match": answer.headers["ETag"]}) as again:
+        async with heidelberg.stack.session.get(url, headers={"If-None-Match": answer.headers["ETag"]}) as again:
             assert again.status == 304
         layers = mapbox_vector_tile.decode(tile)
         assert layers.keys() == {"edges"}
         counts.append(len(layers["edges"]["features"]))
         assert {"road_class"} <= layers["edges"]["features"][0]["properties"].keys()
     assert counts[0] > 50 and counts[2] > 500
-    async with roads.stack.session.get(f"{roads.stack.url}/v1/tiles/roads/6/1/1.mvt") as answer:
+    async with heidelberg.stack.session.get(f"{heidelberg.stack.url}/v1/tiles/roads/6/1/1.mvt") as answer:
         assert answer.status == 404
 
 
-async def test_answers_are_as_the_description_has_them(roads: RoadsStack) -> None:
-    told = await roads.get("/openapi.json")
+async def test_answers_are_as_the_description_has_them(heidelberg: RoadsStack) -> None:
+    told = await heidelberg.get("/openapi.json")
     posts: dict[str, Json] = {
         "/v1/route": {"waypoints": [{"lat": 49.41, "lon": 8.69}, {"lat": 49.42, "lon": 8.7}]},
         "/v1/along-route": {"waypoints": [{"lat": at.lat, "lon": at.lon} for at in ENDS]},
     }
     for path, body in posts.items():
-        async with roads.stack.session.post(roads.stack.url + path, json=body) as answer:
+        async with heidelberg.stack.session.post(heidelberg.stack.url + path, json=body) as answer:
             assert_documented(told, "POST", path, answer.status, answer.headers, await answer.read())
             assert answer.status == 200
-        async with roads.stack.session.post(roads.stack.url + path, json={"x": 1}) as answer:
+        async with heidelberg.stack.session.post(heidelberg.stack.url + path, json={"x": 1}) as answer:
             assert_documented(told, "POST", path, answer.status, answer.headers, await answer.read())
             assert answer.status == 422
     for path, query in (
@@ -342,7 +350,7 @@ async def test_answers_are_as_the_description_has_them(roads: RoadsStack) -> Non
         ("/v1/nearby", "?lat=49.41&lon=8.69&sort=drive_time"),
         ("/v1/nearby", "?lat=49.41&lon=8.69&sort=drive_time&format=geojson&fields=name,drive_time_s&open_now=true"),
     ):  # fmt: skip
-        async with roads.stack.session.get(roads.stack.url + path + query) as answer:
+        async with heidelberg.stack.session.get(heidelberg.stack.url + path + query) as answer:
             assert answer.status == 200
             assert_documented(told, "GET", path, answer.status, answer.headers, await answer.read())
 
@@ -350,7 +358,7 @@ async def test_answers_are_as_the_description_has_them(roads: RoadsStack) -> Non
 # -- other countries, and the swap ----------------------------------------------------------------------------------------
 
 
-async def test_a_bad_file_leaves_the_old_graph_serving(roads: RoadsStack, tmp_path: Path) -> None:
+async def test_a_bad_file_leaves_the_old_graph_serving(heidelberg: RoadsStack, tmp_path: Path) -> None:
     whole = (ROADS / "andorra.osm.pbf").read_bytes()
     for name, content, says in (
         ("truncated.osm.pbf", whole[:1_000_000], "truncated"), ("empty.osm.pbf", b"", "is empty"),
@@ -358,14 +366,14 @@ async def test_a_bad_file_leaves_the_old_graph_serving(roads: RoadsStack, tmp_pa
     ):  # fmt: skip
         path = tmp_path / name
         path.write_bytes(content)
-        code, output = await roads.build(path)
+        code, output = await heidelberg.build(path)
         assert code == 1 and name in output and says in output, output
         assert "Traceback" not in output
     route = {"waypoints": [{"lat": 49.41, "lon": 8.69}, {"lat": 49.42, "lon": 8.7}], "maneuvers": False}
-    assert (await roads.post("/v1/route", route))["routes"]
+    assert (await heidelberg.post("/v1/route", route))["routes"]
 
 
-async def test_a_new_graph_is_swapped_in_without_a_failed_request(roads: RoadsStack) -> None:
+async def test_a_new_graph_is_swapped_in_without_a_failed_request(heidelberg: RoadsStack) -> None:
     """Heidelberg, then both small countries: whoever asks meanwhile is answered, from the one or from the other."""
     route = {"waypoints": [{"lat": 49.41, "lon": 8.69}, {"lat": 49.42, "lon": 8.7}], "maneuvers": False}
     swapped = asyncio.Event()
@@ -373,11 +381,11 @@ async def test_a_new_graph_is_swapped_in_without_a_failed_request(roads: RoadsSt
 
     async def keep_asking() -> None:
         while not swapped.is_set():
-            async with roads.stack.session.post(f"{roads.stack.url}/v1/route", json=route) as answer:
+            async with heidelberg.stack.session.post(f"{heidelberg.stack.url}/v1/route", json=route) as answer:
                 outcomes.append(answer.status)
 
     askers = [asyncio.create_task(keep_asking()) for _ in range(3)]
-    await roads.turn_to("andorra", "liechtenstein")
+    await heidelberg.turn_to("andorra", "liechtenstein")
     swapped.set()
     await asyncio.gather(*askers)
     assert len(outcomes) > 20
@@ -386,9 +394,9 @@ async def test_a_new_graph_is_swapped_in_without_a_failed_request(roads: RoadsSt
     assert 200 not in outcomes[first + 20 :]  # not back and forth: some were under way
     for lat, lon, to_lat, to_lon in ((42.5075, 1.5218, 42.5667, 1.4833), (47.1410, 9.5209, 47.2110, 9.5250)):
         body = {"waypoints": [{"lat": lat, "lon": lon}, {"lat": to_lat, "lon": to_lon}]}
-        (found,) = (await roads.post("/v1/route", body))["routes"]
+        (found,) = (await heidelberg.post("/v1/route", body))["routes"]
         assert 4_000 < found["distance_m"] < 30_000
-    near = await roads.get("/v1/nearby?lat=47.1410&lon=9.5209&sort=drive_time&limit=3&radius_m=30000")
+    near = await heidelberg.get("/v1/nearby?lat=47.1410&lon=9.5209&sort=drive_time&limit=3&radius_m=30000")
     assert not near["degraded"]
 
 
