@@ -58,9 +58,12 @@ class Point(NamedTuple):
 
 
 class Stack:
-    def __init__(self, database_url: str, redis_url: str, folder: Path, *, workers: int = 2) -> None:
+    def __init__(
+        self, database_url: str, redis_url: str, folder: Path, *, workers: int = 2, valhalla_url: str = ""
+    ) -> None:
         self.database_url = database_url
         self.redis_url = redis_url
+        self.valhalla_url = valhalla_url
         self.folder = folder
         self.ingest_url = f"http://127.0.0.1:{spawn.free_port()}"
         self.url = f"http://127.0.0.1:{spawn.free_port()}"
@@ -135,6 +138,7 @@ class Stack:
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "INGEST_URL": self.ingest_url,
+            "VALHALLA_URL": self.valhalla_url,
             "PORT": self.url.rpartition(":")[2],
             "ADMIN_PORT": "0",
             "WORKERS": str(self._workers),

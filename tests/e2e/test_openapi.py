@@ -16,6 +16,7 @@ import pytest_asyncio
 from geo.station import Connector, Evse, Located, Station
 from mapsvc.openapi.reads import SOME_STATION
 from mapsvc.openapi.writes import NDJSON, PUT_STATION, STATUS_UPDATES
+from mapsvc.roads.valhalla_files import is_installed
 from tests.e2e.stack import PARTY, ROOT, Stack, eventually
 from tests.mapsvc.documented import Json, assert_documented, path_of
 
@@ -67,6 +68,8 @@ async def ask(shared_stack: Stack) -> Asked:
 
 async def test_every_example_of_a_read_answers_200(ask: Asked) -> None:
     for methods in ask.document["paths"].values():
+        if not is_installed() and "Roads" in str(methods):
+            continue
         if "text/event-stream" not in str(methods.get("get", {}).get("responses")):
             for target in methods.get("get", {}).get("x-examples", ()):
                 await ask("GET", target, 200)
@@ -142,7 +145,7 @@ async def test_without_a_key_every_write_is_a_documented_401(ask: Asked) -> None
                 await ask(method.upper(), path.replace("{id}", f"{PARTY}~1"), 401, Authorization="Bearer nobody")
                 asked += 1
             else:
-                assert method == "get"
+                assert method == "get" or operation["tags"] == ["Roads"]
     assert asked == 4
 
 
@@ -151,6 +154,7 @@ def commands() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs/api.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.skipif(not is_installed(), reason="needs Valhalla (make setup)")
 async def test_every_command_of_the_guide_works(ask: Asked, tmp_path: Path) -> None:
     environment = {**ask.stack.environment("command"), "HOME": str(tmp_path)}
     told = []

@@ -28,6 +28,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from mapsvc.roads.valhalla_files import is_installed
 from tests.e2e.stack import PARTY, TORTURE, Stack
 
 EXAMPLES = 4000 if TORTURE else 50  # of each operation and mode: 10^5 requests under TORTURE=1
@@ -51,7 +52,12 @@ def schema(shared_stack: Stack) -> Any:
 def operations(schema: Any) -> list[Any]:
     """All that end. Raises for one that the document describes wrongly."""
     found = [result.ok() for result in schema.get_all_operations()]
-    return [operation for operation in found if STREAM not in str(operation.definition.raw["responses"])]
+    return [
+        operation
+        for operation in found
+        if STREAM not in str(operation.definition.raw["responses"])
+        and (is_installed() or "Roads" not in operation.definition.raw["tags"])  # they would all say 503
+    ]
 
 
 def stored(stack: Stack) -> asyncpg.Record:
@@ -108,7 +114,7 @@ class Fuzz:
 
     def run(self, operation: Any, key: str, **fixed: Any) -> str:
         """What was found wrong, with the request that shows it; "" if nothing was. `fixed`: what is not drawn."""
-        writes = operation.method.upper() in WRITES
+        writes = bool(operation.definition.raw.get("security"))
         headers = {"Authorization": f"Bearer {key}"} if writes else {}
 
         @hypothesis.settings(
@@ -151,7 +157,7 @@ class Fuzz:
         return [*CONFORMS, negative_data_rejection]
 
     def _note_written(self, operation: Any, response: Any) -> None:
-        if operation.method.upper() not in WRITES or response.status_code >= 300:
+        if not operation.definition.raw.get("security") or response.status_code >= 300:
             return
         if operation.path == "/v1/status":
             self.written += sum(row["outcome"] in ("applied", "confirmed") for row in response.json()["outcomes"])
@@ -182,7 +188,7 @@ def test_every_operation_does_what_its_document_says(shared_stack: Stack, schema
 def test_without_a_key_nothing_is_written_whatever_is_sent(shared_stack: Stack, schema: Any) -> None:
     before = stored(shared_stack)
     fuzz = Fuzz(shared_stack, GenerationMode.POSITIVE)
-    writes = [operation for operation in operations(schema) if operation.method.upper() in WRITES]
+    writes = [operation for operation in operations(schema) if operation.definition.raw.get("security")]
     assert len(writes) >= 4
     wrong = [fault for operation in writes if (fault := fuzz.run(operation, "msk_wrong"))]
     assert not wrong, "\n\n".join(wrong)
