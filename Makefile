@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 PYTEST_ARGS ?= -n 2 --dist worksteal
 TORTURE_LIMIT := 3h
 .DEFAULT_GOAL := help
-.PHONY: help setup run test torture load load-web bench bench-quick bench-ingest lint format lock clean
+.PHONY: help setup run test torture load load-web bench bench-quick bench-ingest bench-roads lint format lock clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -60,6 +60,10 @@ bench-quick: ## S1-S4 beside their peers, 20,000 stations: 4 minutes
 bench-ingest: ## S5 and S6: 20,000 updates/s for 10 minutes, and how soon they are seen (QUICK=1: 20,000 stations, 3 minutes)
 	@deploy/setup.sh bench
 	@exec setpriv --pdeathsig TERM -- $(PYTHON) -m loadtests.bench.ingest $(if $(QUICK),quick,full) $(BENCH_ARGS)
+
+bench-roads: ## S10: drive times and routes beside Valhalla itself, and what they do to other requests: 10 minutes (QUICK=1: 2)
+	@deploy/setup.sh bench
+	@exec setpriv --pdeathsig TERM -- $(PYTHON) -m loadtests.bench.roads $(if $(QUICK),quick,full) $(BENCH_ARGS)
 
 lint: ## ruff and mypy --strict
 	$(PYTHON) -m ruff check .

@@ -28,7 +28,8 @@ def plain(body: bytes, encoding: bytes) -> bytes:
         raise ValueError("the body is no gzip") from None
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def object_of(body: bytes) -> dict[str, Any]:
+    """Raises ValueError."""
     try:
         told = json.loads(body)
     except ValueError:
@@ -43,13 +44,13 @@ def tile(body: bytes, _: str) -> None:
 
 
 def tilejson(body: bytes, _: str) -> None:
-    told = _object(body)
+    told = object_of(body)
     if told.get("tilejson") != "3.0.0" or not told.get("tiles") or not told.get("vector_layers"):
         raise ValueError("no TileJSON 3.0.0 with tiles and vector_layers")
 
 
 def station(body: bytes, path: str) -> None:
-    told = _object(body)
+    told = object_of(body)
     if not {"id", "lat", "lon", "evses"} <= told.keys():
         raise ValueError("a station has id, lat, lon and evses")
     if told["id"] != path.rpartition("/")[2]:
@@ -60,7 +61,7 @@ def nearby(fits: Callable[[dict[str, Any]], bool] = lambda _: True) -> Check:
     """A check for nearby answers whose stations all must fit the filter."""
 
     def check(body: bytes, _: str) -> None:
-        stations = _object(body).get("stations")
+        stations = object_of(body).get("stations")
         if not isinstance(stations, list) or len(stations) > NEARBY_LIMIT:
             raise ValueError("nearby tells of at most as many stations as were asked for")
         try:

@@ -1,4 +1,4 @@
-"""What the live mix learns from the target: which EVSEs its key may report, and where subscribers look."""
+"""What the live mix learns from the target: which EVSEs its key may report, where subscribers look, and where roads are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from loadtests import places
+from loadtests import places, road_survey
 from loadtests import survey as surveys
 from loadtests.http1 import HttpError
 from loadtests.lean import Connection, Target
@@ -18,6 +18,7 @@ from loadtests.survey import SurveyError
 MOST_STATIONS = 2000  # that are reported: some six thousand EVSEs, each every few seconds
 WORDS_AT_ONCE = 50  # alternatives that a filter takes
 IDS_AT_ONCE = 100
+ROAD_PLACES = 200
 ABSENT = frozenset({"PLANNED", "REMOVED"})
 
 
@@ -45,7 +46,11 @@ def survey(target: Target, options: Options) -> dict[str, Any]:
         spots = places.draw(everything, max(1, options.subscribers), options.seed)
     except ValueError as error:
         raise SurveyError(str(error)) from None
-    return {"spots": [(spot.lat, spot.lon) for spot in spots], "evses": [tuple(evse) for evse in evses]}
+    return {
+        "spots": [(spot.lat, spot.lon) for spot in spots],
+        "evses": [tuple(evse) for evse in evses],
+        "roads": road_survey.find(target, options, ROAD_PLACES) if options.road_rate else None,
+    }
 
 
 def _parties(connection: Connection, target: Target) -> list[str]:

@@ -1,4 +1,5 @@
-"""The live mix: subscribers that stay, and producers of status updates whose batches arrive by the plan."""
+"""The live mix: subscribers that stay, producers of status updates whose batches arrive by the plan, and where the target has
+roads some sessions of the roads mix, by a plan of their own."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import ClassVar
 
 import gevent
 
+from loadtests import road_mix
 from loadtests.generator import Generator
 from loadtests.http1 import HttpError
 from loadtests.lean import Connection
@@ -17,13 +19,15 @@ from loadtests.live import WELL, Evse, Reporter, Watch, box_around, now_rfc3339,
 from loadtests.live_survey import key
 from loadtests.locust_users import LoadUser
 from loadtests.mixes import Material
-from loadtests.recorder import STREAM, Row
-from loadtests.session import describe
+from loadtests.plan import Plan
+from loadtests.recorder import BESIDE, STREAM, Row
+from loadtests.session import describe, run_session
 from loadtests.sse import Events, data_of
 
 WATCHERS = 32  # subscribers of a load generator that read closely, above EVSEs that can be followed
 OPENED_PER_S = 100  # subscriptions, of all load generators together
 PATIENCE_S = 40.0  # a stream that is silent for longer is dead: the server says something every 15 s
+DRIVERS = 4  # connections of all load generators together on which sessions of the roads mix are
 AGAIN_S = 1.0  # until the next try after a stream has ended
 
 
@@ -46,11 +50,12 @@ class Live:
         self._reporters = [Reporter(evses[k::producers], options.seed) for k in range(producers)]
         followed = [(evse.lat, evse.lon, True) for evse in evses if evse.alone][:WATCHERS]
         self._centres = itertools.chain(followed, ((*spot, False) for spot in itertools.cycle(material["spots"])))
+        self.drives = Drives(generator, material["roads"]) if material["roads"] else None
         self._random = random.Random(options.seed * 1000 + generator.position)  # noqa: S311 (a repeatable load)
         self._opening_s = min(options.duration_s / 2, options.subscribers / OPENED_PER_S)
 
     def next_reporter(self) -> Reporter | None:
-        """For a user that has just begun: the first ones are producers, all others subscribe."""
+        """For a user that has just begun: the first ones are producers, the next ones drive, all others subscribe."""
         return self._reporters.pop() if self._reporters else None
 
     def next_centre(self) -> tuple[float, float, bool]:
@@ -62,16 +67,35 @@ class Live:
         return self._random.uniform(0.0, self._opening_s)
 
 
+class Drives:
+    """Sessions of the roads mix, by a plan of their own: whoever drives knows nothing of who reports. `drivers`: users that are
+    still to become some."""
+
+    def __init__(self, generator: Generator, material: Material) -> None:
+        options, recorder = generator.options, generator.recorder
+        self.session = recorder.row(Row("road session", BESIDE))
+        others = len(recorder.rows)
+        self.scripts = road_mix.scripts(generator.target, options, recorder, material)
+        for row in recorder.rows[others:]:
+            row.apart = True
+        plan = Plan("steady", options.road_rate, options.duration_s, warm_up_s=options.warm_up, seed=options.seed + 1)
+        self.arrivals = plan.instants(generator.position, generator.of)
+        self.drivers = len(range(DRIVERS)[generator.position :: generator.of]) or 1
+
+
 class LiveUser(LoadUser):
     abstract = False
     shared: ClassVar[Live]
 
     def serve(self) -> None:
         reporter = self.shared.next_reporter()
-        if reporter is None:
-            self._subscribe()
-        else:
+        if reporter is not None:
             self._produce(reporter)
+        elif self.shared.drives is not None and self.shared.drives.drivers:
+            self.shared.drives.drivers -= 1
+            self._drive(self.shared.drives)
+        else:
+            self._subscribe()
 
     # -- status producers -------------------------------------------------------------------------------------------------
 
@@ -113,6 +137,19 @@ class LiveUser(LoadUser):
             if outcome not in WELL:
                 row.fail(f"outcome {outcome}")
         return WELL.issuperset(outcomes)
+
+    # -- drivers ----------------------------------------------------------------------------------------------------------
+
+    def _drive(self, drives: Drives) -> None:
+        generator, connection = self.generator, self.connect()
+        generator.wait_for_start()
+        for number, due_s in drives.arrivals:
+            gevent.sleep(max(0.0, due_s - generator.elapsed_s))
+            well = run_session(connection, drives.scripts[number % len(drives.scripts)])
+            if due_s >= 0:
+                drives.session.times.append(generator.elapsed_s - due_s)
+                if not well:
+                    drives.session.fail("a request of it failed")
 
     # -- subscribers ------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 from loadtests.controller import Controller, summary, write
 from loadtests.generator import Generator
 from loadtests.lean import Target
-from loadtests.live_users import Live, LiveUser
+from loadtests.live_users import DRIVERS, Live, LiveUser
 from loadtests.locust_stats import feed
 from loadtests.locust_users import FastUser, LeanUser, LoadUser
 from loadtests.mixes import MIXES
@@ -192,7 +192,8 @@ class Conductor:
         kind: type[User] = FastUser if options.client == "fast" else LeanUser
         count = options.connections
         if options.mix == "live":
-            kind, count = LiveUser, options.producers + options.subscribers
+            drivers = max(DRIVERS, len(names)) if controller.material["roads"] else 0
+            kind, count = LiveUser, options.producers + options.subscribers + drivers
         return max(count, len(names)), float(SPAWN_PER_S * len(names)), [kind]
 
     def _note_ready(self, msg: Any, **_: Any) -> None:

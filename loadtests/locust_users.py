@@ -12,7 +12,7 @@ from locust import FastHttpUser, User, task
 from loadtests.generator import Generator
 from loadtests.http1 import HttpError
 from loadtests.lean import PATIENCE_S, Connection
-from loadtests.session import Script, Step, judge, run_session
+from loadtests.session import JSON, Script, Step, judge, run_session
 
 
 class LoadUser(User):
@@ -85,19 +85,22 @@ class FastUser(FastHttpUser, LoadUser):
         generator.serve(session)
 
     def _ask(self, step: Step) -> bool:
-        headers = {"Accept-Encoding": "gzip"}
+        headers = {"Accept-Encoding": "gzip"} | ({"Content-Type": JSON} if step.body else {})
         sent = step.etag
         if sent:
             headers["If-None-Match"] = sent.decode()
         began = time.perf_counter()
-        with self.client.get(step.path, name=step.row.name, headers=headers, catch_response=True) as response:
-            step.row.times.append(time.perf_counter() - began)
+        row = step.row
+        with self.client.request(
+            row.method, step.path, data=step.body.decode() or None, name=row.name, headers=headers, catch_response=True
+        ) as response:
+            row.times.append(time.perf_counter() - began)
             if response.status_code == 0:
                 fault = f"{type(response.error).__name__}: {response.error}"
             else:
                 fault = judge(step, sent, response.status_code, _length(response), _Decoded(response))
             if fault:
-                step.row.fail(fault)
+                row.fail(fault)
                 response.failure(fault)
             else:
                 response.success()

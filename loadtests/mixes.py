@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import gevent
 
 from geo.tilemath import Tile
-from loadtests import checks, live_survey, places
+from loadtests import checks, live_survey, places, road_mix
 from loadtests import survey as surveys
 from loadtests.lean import Target
 from loadtests.options import Options
@@ -118,4 +118,5 @@ MIXES = {
     "hello": _HELLO,
     "hello-fresh": _HELLO,
     "live": Mix("batch", live_survey.survey, _no_scripts),
+    "roads": Mix("session", road_mix.survey, road_mix.scripts),
 }

@@ -18,7 +18,9 @@ MIXES = {
     "hello": "eight requests for one path on a kept connection: the yardstick of drivers",
     "hello-fresh": "the same, each eight on a connection of their own: the yardstick of drivers-fresh",
     "live": "live subscriptions that stay open, and status updates in batches",
+    "roads": "what an app does with roads, on kept connections: drive times, routes, stations along them, road tiles",
 }
+DEGRADED = {"fault": "an answer without drive times is an error", "counted": "it is only counted"}
 CLIENTS = {"lean": "prepared requests on plain sockets", "fast": "Locust's FastHttpUser, to cross-check"}
 
 
@@ -56,6 +58,11 @@ class Options:
     subscribers: int = _option(200, "live subscriptions of the live mix")
     producers: int = _option(8, "connections on which the live mix reports statuses")
     batch: int = _option(20, "status updates in one request of the live mix")
+    road_rate: float = _option(
+        1.0,
+        "sessions of the roads mix a second beside the live mix, where the target has roads; 0: none",
+    )
+    degraded: str = _option("fault", "of roads: " + _words(DEGRADED), choices=DEGRADED)
     admin_url: str = _option("", "where the target shows its metrics, such as http://127.0.0.1:8081; empty: nowhere")
     max_p50_ms: float | None = _option(
         None, "threshold: median of all requests; steadier than p99 on a machine that others share"
@@ -92,7 +99,7 @@ class Options:
         return self.mix.endswith("-fresh")
 
     def _check(self) -> None:
-        for name, table in (("mix", MIXES), ("shape", SHAPES), ("client", CLIENTS)):
+        for name, table in (("mix", MIXES), ("shape", SHAPES), ("client", CLIENTS), ("degraded", DEGRADED)):
             if getattr(self, name) not in table:
                 raise OptionError(f"{flag(name)}: one of {', '.join(table)}")
         for name in ("rate", "connections", "points", "survey_stations", "producers"):
@@ -100,8 +107,8 @@ class Options:
                 raise OptionError(f"{flag(name)}: a number above 0")
         if not 1 <= self.batch <= 1000:
             raise OptionError(f"{flag('batch')}: from 1 to 1000")
-        if self.warm_up < 0 or self.subscribers < 0:
-            raise OptionError(f"{flag('warm_up')}, {flag('subscribers')}: not below 0")
+        if not (self.warm_up >= 0 and self.subscribers >= 0 and self.road_rate >= 0):
+            raise OptionError(f"{flag('warm_up')}, {flag('subscribers')}, {flag('road_rate')}: not below 0")
         if self.client == "fast" and self.mix == "live":
             raise OptionError(f"{flag('client')}: FastHttpUser cannot hold live subscriptions")
         try:

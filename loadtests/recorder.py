@@ -16,11 +16,14 @@ from loadtests.histogram import Histogram, Packed
 
 PARSED_EVERY = 100  # one answer in so many is parsed
 SESSION = "SESSION"  # what Locust would call the method, of rows that are no requests: what arrives,
-STREAM = "SSE"  # and what comes by itself
+STREAM = "SSE"  # what comes by itself,
+BESIDE = "BESIDE"  # and sessions beside those that the rate is of
+NO_REQUESTS = frozenset({SESSION, STREAM, BESIDE})
 
 
 class PackedRow(TypedDict):
     method: str
+    apart: bool
     times: Packed
     bytes: int
     not_modified: int
@@ -46,9 +49,11 @@ class Frame(TypedDict):
 
 class Row:
     """One kind of request, or of session. Lengths of 200 answers are from `least` to `most` bytes; `check` looks into one in a
-    hundred bodies."""
+    hundred bodies, `look` into all of them. `apart`: its requests are of sessions beside, and not among "all requests"."""
 
-    __slots__ = ("answers", "bytes", "check", "failures", "least", "method", "most", "name", "not_modified", "times")
+    __slots__ = (
+        "answers", "apart", "bytes", "check", "failures", "least", "look", "method", "most", "name", "not_modified", "times",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -58,8 +63,10 @@ class Row:
         least: int = 0,
         most: int = 1 << 40,
         check: Check | None = None,
+        look: Check | None = None,
     ) -> None:
-        self.name, self.method, self.least, self.most, self.check = name, method, least, most, check
+        self.name, self.method, self.least, self.most, self.check, self.look = name, method, least, most, check, look
+        self.apart = False
         self.answers = 0  # with a body, so far
         self.times: list[float] = []
         self.bytes = 0
@@ -68,7 +75,7 @@ class Row:
 
     @property
     def is_request(self) -> bool:
-        return self.method not in (SESSION, STREAM)
+        return self.method not in NO_REQUESTS and not self.apart
 
     def fail(self, message: str) -> None:
         self.failures[message] += 1
@@ -78,6 +85,7 @@ class Row:
         times.add(self.times)
         packed: PackedRow = {
             "method": self.method,
+            "apart": self.apart,
             "times": times.pack(),
             "bytes": self.bytes,
             "not_modified": self.not_modified,

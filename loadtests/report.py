@@ -110,6 +110,7 @@ _MIXES = {
     "hello": "Hello-worlds",
     "hello-fresh": "Hello-worlds, a connection for each eight",
     "live": "Live subscriptions and status updates",
+    "roads": "Routes and drive times",
 }
 _SHAPES = {"steady": "a steady load", "ramp": "ramp to the knee", "spike": "a spike", "soak": "a soak"}
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from loadtests.histogram import Histogram
 from loadtests.options import Options
 from loadtests.plan import Piece, Plan
-from loadtests.recorder import SESSION, STREAM
+from loadtests.recorder import BESIDE, SESSION, STREAM
 from loadtests.server_metrics import Sample
 from loadtests.thresholds import Reached, Verdict, judge
 from loadtests.timeline import RowTotal, Second, Timeline
@@ -95,7 +95,8 @@ def compile_results(run: Run) -> dict[str, Any]:
     seen, due = timeline.between(0, until), sum(run.offered[:until])
     length = min(until, options.duration_s) or 1
     never_served = max(0, due - timeline.completed - timeline.total.failed) if run.until_s is None else 0
-    stray = sum(row.failed for row in timeline.rows.values() if row.method == STREAM)  # part of no session
+    # Part of no session that the plan offers.
+    stray = sum(row.failed for row in timeline.rows.values() if row.method in (STREAM, BESIDE))
     found = steps(options, run.plan, run.offered, timeline, until) if options.shape == "ramp" else []
     if found:  # up to the knee; without one, the first tread says why
         verdicts = (knee(found) or found[0]).verdicts

@@ -11,23 +11,29 @@ from loadtests.http1 import HttpError
 from loadtests.lean import Connection, Target
 from loadtests.recorder import PARSED_EVERY, Row
 
+JSON = "application/json"
+
 _clock = time.perf_counter
 
 
 class Step:
-    """One prepared request. `etag`: that of the representation last seen, sent along; empty: the request is not conditional.
-    Steps that many sessions share remember what the last of them saw, as an app's cache does."""
+    """One prepared request, by the method of its row; `body`: JSON. `etag`: that of the representation last seen, sent along;
+    empty: the request is not conditional. Steps that many sessions share remember what the last of them saw, as an app's
+    cache does."""
 
-    __slots__ = ("_head", "etag", "path", "request", "revalidates", "row")
+    __slots__ = ("_head", "body", "etag", "path", "request", "revalidates", "row")
 
-    def __init__(self, target: Target, path: str, row: Row, *, revalidates: bool = False, etag: bytes = b"") -> None:
-        self.path, self.row, self.revalidates = path, row, revalidates
-        self._head = target.head(path)
+    def __init__(
+        self, target: Target, path: str, row: Row, *, body: bytes = b"", revalidates: bool = False, etag: bytes = b""
+    ) -> None:
+        self.path, self.row, self.body, self.revalidates = path, row, body, revalidates
+        fields = {"Content_Type": JSON, "Content_Length": str(len(body))} if body else {}
+        self._head = target.head(path, row.method, **fields)
         self.see(etag)
 
     def see(self, etag: bytes) -> None:
         self.etag = etag
-        self.request = self._head + (b"If-None-Match: " + etag + b"\r\n\r\n" if etag else b"\r\n")
+        self.request = self._head + (b"If-None-Match: " + etag + b"\r\n\r\n" if etag else b"\r\n") + self.body
 
 
 Script = Sequence[Step]
@@ -60,8 +66,8 @@ def run_session(connection: Connection, script: Script) -> bool:
 
 
 def judge(step: Step, sent: bytes, status: int, length: int, answer: Answer) -> str:
-    """What is wrong with an answer: its status, its length, and for one in a hundred what is in it; empty: nothing. `sent`:
-    the ETag that went with the request; by now another session may have seen a newer one."""
+    """What is wrong with an answer: its status, its length, what its row looks for, and for one in a hundred what is in it;
+    empty: nothing. `sent`: the ETag that went with the request; by now another session may have seen a newer one."""
     row = step.row
     if status == 304 and sent:
         row.not_modified += 1
@@ -77,9 +83,14 @@ def judge(step: Step, sent: bytes, status: int, length: int, answer: Answer) -> 
         if etag and etag == sent:
             return "answered 200 to the ETag that it has"
         step.see(etag)
-    if row.check is not None and row.answers % PARSED_EVERY == 0:
+    check = row.check if row.answers % PARSED_EVERY == 0 else None
+    if check is not None or row.look is not None:
         try:
-            row.check(plain(answer.body(), answer.field(b"content-encoding")), step.path)
+            body = plain(answer.body(), answer.field(b"content-encoding"))
+            if row.look is not None:
+                row.look(body, step.path)
+            if check is not None:
+                check(body, step.path)
         except ValueError as error:
             return str(error)
     return ""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import gevent
@@ -19,6 +19,7 @@ from loadtests.session import describe
 PAGE = 1000
 WORLD = "-180,-85,180,85"
 ASKING_AT_ONCE = 8
+T = TypeVar("T")
 _NEXT = re.compile(rb'<([^>]*)>; *rel="?next"?')
 
 
@@ -67,23 +68,34 @@ def stations(target: Target, bbox: str, most: int, query: str = "") -> list[Foun
 
 def etags(target: Target, paths: Iterable[str]) -> dict[str, str]:
     """The ETag of each path, empty where there is none. Raises SurveyError."""
-    left, found = iter(paths), dict[str, str]()
+    found: dict[str, str] = {}
 
-    def ask() -> None:
-        connection = Connection(target)
+    def ask(connection: Connection, path: str) -> None:
         try:
-            for path in left:
-                status = connection.ask(target.head(path, "HEAD") + b"\r\n", body=False)
-                if status != 200:
-                    raise SurveyError(f"HEAD {path} answered {status}")
-                found[path] = connection.field(b"etag").decode("ascii", "replace")
+            status = connection.ask(target.head(path, "HEAD") + b"\r\n", body=False)
         except (HttpError, OSError) as error:
             raise SurveyError(f"HEAD {path}: {describe(error)}") from None
+        if status != 200:
+            raise SurveyError(f"HEAD {path} answered {status}")
+        found[path] = connection.field(b"etag").decode("ascii", "replace")
+
+    for_each(target, paths, ask)
+    return found
+
+
+def for_each(target: Target, things: Iterable[T], ask: Callable[[Connection, T], None]) -> None:
+    """Asks about each, several side by side. Raises the SurveyError of the first that fails."""
+    left = iter(things)
+
+    def some() -> None:
+        connection = Connection(target)
+        try:
+            for thing in left:
+                ask(connection, thing)
         finally:
             connection.close()
 
-    together([ask] * ASKING_AT_ONCE)
-    return found
+    together([some] * ASKING_AT_ONCE)
 
 
 def together(tasks: list[Callable[[], None]]) -> None:

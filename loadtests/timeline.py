@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from loadtests.histogram import Histogram
-from loadtests.recorder import SESSION, STREAM, Frame
+from loadtests.recorder import NO_REQUESTS, SESSION, Frame
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Timeline:
         for packed in frame["rows"].values():
             if packed["method"] == SESSION:
                 part.sessions.merge(packed["times"])
-            elif packed["method"] != STREAM:
+            elif packed["method"] not in NO_REQUESTS and not packed["apart"]:
                 part.requests.merge(packed["times"])
 
     def between(self, first: int, last: int) -> Second:

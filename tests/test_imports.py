@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,3 +97,19 @@ def test_few_modules_of_the_load_tests_import_locust() -> None:
 def test_names_that_say_nothing_are_not_used() -> None:
     bad = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
     assert not [path for path in modules() if bad & {part.removesuffix(".py") for part in path.parts}]
+
+
+def test_load_tests_import_only_what_their_own_environment_has() -> None:
+    """`make load` installs loadtests/requirements.lock and nothing of the service."""
+    script = (
+        "import importlib.metadata, sys\n"
+        "import loadtests.locust_run, loadtests.mixes, loadtests.report, loadtests.controller\n"
+        "of = importlib.metadata.packages_distributions()\n"
+        "names = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(*sorted({one for name in names for one in of.get(name, ())}))\n"
+    )
+    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "loadtests/requirements.lock").read_text(), re.MULTILINE))
+    found = {name.lower().replace("_", "-").replace(".", "-") for name in told.stdout.split()}
+    assert "locust" in found and "numba" in found
+    assert found - {"pip", "setuptools"} <= locked

@@ -119,12 +119,12 @@ def cpu_s(pids: Iterable[int]) -> float:
         if stat := _stat(pid):
             own, reaped = (sum(map(int, part)) / TICKS_PER_S for part in (stat[11:13], stat[13:15]))
             # Ticks know of threads that have ended, the scheduler of nanoseconds.
-            total += max(own, _on_cpu_s(pid)) + reaped
+            total += max(own, on_cpu_s(pid)) + reaped
     return total
 
 
-def _on_cpu_s(pid: int) -> float:
-    """What the scheduler says of a process's threads; 0 where it does not."""
+def on_cpu_s(pid: int) -> float:
+    """What the scheduler says of a process's threads, to the nanosecond where they sleep; 0 where it does not."""
     total = 0
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():

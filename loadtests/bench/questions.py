@@ -11,6 +11,7 @@ cache of answers is measured by repetition, while what a server prepares by plac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -23,6 +24,15 @@ RADIUS_M = 10_000.0  # the API's default: peers use the same
 EARTH_RADIUS_M = 6_371_008.8
 
 Point = tuple[float, float]
+
+
+class Placed(Protocol):
+    """Stations, one a row, degrees."""
+
+    @property
+    def lat(self) -> Floats: ...
+    @property
+    def lon(self) -> Floats: ...
 
 
 def query_points(snapshot: Snapshot, count: int, seed: int = 1) -> list[Point]:
@@ -51,7 +61,7 @@ def nearby_paths(points: Sequence[Point], query: str = "", path: str = "/v1/near
     return [f"{path}?lat={lat:.6f}&lon={lon:.6f}&limit={LIMIT}{query}" for lat, lon in points]
 
 
-def metres(snapshot: Snapshot, at: Point) -> Floats:
+def metres(snapshot: Placed, at: Point) -> Floats:
     """From a point to every station, by the haversine formula (R. W. Sinnott, Virtues of the Haversine, 1984)."""
     phi, lam = np.radians(snapshot.lat), np.radians(snapshot.lon)
     phi0, lam0 = np.radians(at[0]), np.radians(at[1])

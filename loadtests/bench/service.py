@@ -107,7 +107,7 @@ class Service:
         self._up.start()
         try:
             self.ready_after_s = self._up.wait_until(self._is_ready, UP_S, "every worker is ready")
-            noted = json.loads(self._note().read_bytes())
+            noted = json.loads((self.run_dir / "running.json").read_bytes())
             self.database_url, self.redis_url = noted["database_url"], noted["redis_url"]
             self.ingest_url = noted["ingest_url"]
             if self._beside is None and not self._world_file.exists():
@@ -120,15 +120,17 @@ class Service:
         self._up.stop()
 
     def _is_ready(self) -> bool:
-        return self._note().exists() and self.ready_workers() >= self.workers and answers(f"{self.url}/readyz")
+        noted = (self.run_dir / "running.json").exists()
+        return noted and self.ready_workers() >= self.workers and answers(f"{self.url}/readyz")
 
-    def _note(self) -> Path:
+    @property
+    def run_dir(self) -> Path:
         """Where `mapsvc up` notes what it runs: DATA_DIR/run; where that is too long for a socket's path, the folder in
         the temporary one that it takes instead (mapsvc.settings.run_dir, which load tests may not import)."""
         folder = self.data_dir / "run"
         if len(bytes(folder / LONGEST_SOCKET_NAME)) > SOCKET_PATH_BYTES:
             folder = Path(tempfile.gettempdir()) / f"mapsvc-{hashlib.sha256(bytes(folder)).hexdigest()[:12]}"
-        return folder / "running.json"
+        return folder
 
     # -- the world ----------------------------------------------------------------------------------------------------
 
@@ -146,14 +148,15 @@ class Service:
         """Before `start`: it then makes the world anew."""
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
-    def _make_world(self) -> None:
-        """Running it again after an interruption changes nothing that stands already; but its time then says nothing."""
+    def _make_world(self, *more: str) -> None:
+        """Running it again after an interruption changes nothing that stands already; but its time then says nothing. `more`:
+        options of `mapsvc generate`."""
         resumed = any(self.metric("mapsvc_replica_stations").values())
         self._say(f"generating {self.stations:,} stations, once (kept in {self.data_dir.relative_to(ROOT)})")
         log = self.data_dir / "generate.log"
         began = time.monotonic()
         took = self._run(
-            log, "generate", "--stations", str(self.stations), timeout_s=GENERATE_S, meanwhile=self._say_how_many
+            log, "generate", "--stations", str(self.stations), *more, timeout_s=GENERATE_S, meanwhile=self._say_how_many
         )
         self._up.wait_until(self._all_is_visible, VISIBLE_S, "every station is visible")
         visible_s = time.monotonic() - began
@@ -162,15 +165,14 @@ class Service:
         with ThreadPoolExecutor(4) as pool:
             for _ in pool.map(lambda party: self.command("party", "set", party, "--ttl", str(TTL_S)), parties):
                 pass
-        noted = {
-            "stations": self.stations,
-            "generate_s": round(took, 1),
-            "visible_s": None if resumed else round(visible_s, 1),
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": machine.describe()["versions"],
-        }
-        self._world_file.write_text(json.dumps(noted, indent=1))
+        self._note_world(
+            stations=self.stations, generate_s=round(took, 1), visible_s=None if resumed else round(visible_s, 1)
+        )
         self._say(f"generated in {took:.0f} s")
+
+    def _note_world(self, **what: Any) -> None:
+        made = {"made_at": datetime.now(UTC).isoformat(timespec="seconds"), "versions": machine.describe()["versions"]}
+        self._world_file.write_text(json.dumps({**what, **made}, indent=1))
 
     def _say_how_many(self) -> None:
         self._say(f"{min(self.metric('mapsvc_replica_stations').values(), default=0.0):,.0f} of {self.stations:,}")

@@ -1,4 +1,8 @@
-"""How a car is driven here: the same for every call, so that a drive time of a list is that of the route to it."""
+"""How a car is driven here: the same for every call.
+
+A list's drive time and the route to the same station are found by two algorithms of Valhalla's all the same. They agree to the
+second in six of seven cases; where a drive ends on roads for residents or deliveries, they may take different ways there.
+"""
 
 from __future__ import annotations
 

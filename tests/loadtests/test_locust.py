@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
+import pytest
 from aiohttp.test_utils import TestServer, unused_port
 
 from tests.loadtests.fake_api import KEY, FakeApi
@@ -179,6 +180,73 @@ async def test_fresh_connections_are_fresh() -> None:
     assert len(api.connections) < 0.2 * api.asked["GET /"]
 
 
+ROADS = ("nearby by drive time", "route", "along a route", "reachable", "road tile")
+
+
+async def test_road_sessions_ask_for_ways_and_areas(tmp_path: Path) -> None:
+    api = FakeApi(roads=True)
+    async with serving(api) as url:
+        done = await run(url, "--mix", "roads", "--report", str(tmp_path))
+    assert done.code == 0
+    told, page = left_in(tmp_path)
+    rows = {row["name"]: row for row in told["rows"]}
+    assert rows.keys() == {"session", *ROADS}
+    assert told["sessions"]["completed"] == told["sessions"]["offered"] > 40
+    assert 0 < rows["reachable"]["count"] < 0.25 * rows["route"]["count"]
+    # Sessions under way when the warm-up ends have some of their requests in it.
+    assert 0 <= rows["road tile"]["count"] - 2 * rows["nearby by drive time"]["count"] <= 2 * CONNECTIONS
+    assert "Routes and drive times" in page.read_text()
+
+
+async def test_degraded_answers_fail_a_run_that_does_not_allow_them(tmp_path: Path) -> None:
+    async with serving(FakeApi(roads=True, degraded_every=4)) as url:
+        done = await run(url, "--mix", "roads", "--report", "")
+        allowed = await run(url, "--mix", "roads", "--degraded", "counted", "--report", str(tmp_path))
+    assert done.code == 1
+    assert "nearby by drive time: a degraded answer" in done.output
+    assert allowed.code == 0
+    told, _ = left_in(tmp_path)
+    asked = next(row["count"] for row in told["rows"] if row["name"] == "nearby by drive time")
+    assert told["counts"]["degraded: nearby by drive time"] == pytest.approx(asked / 4, abs=1)
+
+
+async def test_locusts_own_client_sends_bodies_too(tmp_path: Path) -> None:
+    api = FakeApi(roads=True)
+    async with serving(api) as url:
+        done = await run(url, "--mix", "roads", "--client", "fast", "--report", "", "--csv", str(tmp_path / "own"))
+    assert done.code == 0
+    rows = told_by_locust(tmp_path / "own")
+    assert rows.keys() >= {"session", *ROADS}
+    assert {rows[name]["Type"] for name in ("route", "along a route")} == {"POST"}
+
+
+async def test_the_live_mix_drives_where_there_are_roads(tmp_path: Path) -> None:
+    """At its own rate; what thresholds are of is as it was without roads."""
+    live = ("--mix", "live", "--subscribers", "4", "--producers", "2", "--batch", "2", "--report", str(tmp_path))
+    own = tmp_path / "own"
+    async with serving(FakeApi(roads=True, slow_tile_s=0.05)) as url:
+        done = await run(url, *live, "--road-rate", "10", "--csv", str(own), key=KEY)
+    assert done.code == 0
+    told, _ = left_in(tmp_path)
+    rows = {row["name"]: row for row in told["rows"]}
+    assert rows.keys() >= {"road session", "batch", "status", *ROADS}
+    assert 8 <= rows["road session"]["count"] <= 36  # 20 by a Poisson process
+    assert rows["road tile"]["p50_ms"] > 50
+    assert told["requests"]["p99_ms"] == rows["status"]["p99_ms"]
+    assert int(told_by_locust(own)["Aggregated"]["Request Count"]) == rows["status"]["count"]
+    assert told["sessions"]["offered"] == rows["batch"]["count"]
+
+
+async def test_a_drive_that_fails_fails_the_live_mix() -> None:
+    live = ("--mix", "live", "--subscribers", "4", "--producers", "2", "--batch", "2", "--report", "")
+    async with serving(FakeApi(roads=True, failing=frozenset({"GET reachable"}))) as url:
+        done = await run(url, *live, "--road-rate", "60", key=KEY)
+        without = await run(url, *live, "--road-rate", "0", key=KEY)
+    assert (done.code, without.code) == (1, 0)
+    assert "road session: a request of it failed" in done.output
+    assert "road session" not in without.output
+
+
 async def test_subscribers_are_told_what_producers_report() -> None:
     async with serving(FakeApi()) as url:
         done = await run(
@@ -194,9 +262,11 @@ async def test_a_run_that_cannot_be_made_says_why() -> None:
     async with serving(FakeApi(stations=0)) as url:
         empty = await run(url)
         keyless = await run(url, "--mix", "live")
-    assert (empty.code, keyless.code) == (2, 2)
+        roadless = await run(url, "--mix", "roads")
+    assert (empty.code, keyless.code, roadless.code) == (2, 2, 2)
     assert "the target has no stations to look at" in empty.output
     assert "put a key of the target into LOAD_KEY" in keyless.output
+    assert "the target has no roads" in roadless.output
 
 
 async def test_the_web_page_starts_runs_and_shows_the_report(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ CONNECTIONS = 8
 LEAD_S = 0.2
 
 
-def ask(url: str, path: str, rate: float, seconds: float, seed: int = 1) -> dict[str, object]:
+def ask(url: str, paths: Sequence[str], rate: float, seconds: float, seed: int = 1) -> dict[str, object]:
+    """Each path in turn."""
     target = Target.of(url)
-    request = target.request(path)
+    requests = [target.request(path) for path in paths]
     zero = time.perf_counter() + LEAD_S
     zero_epoch_s = time.time() + LEAD_S
     waits: list[tuple[float, float]] = []
@@ -34,12 +35,12 @@ def ask(url: str, path: str, rate: float, seconds: float, seed: int = 1) -> dict
 
     def serve(due: Iterator[tuple[int, float]]) -> None:
         connection = Connection(target)
-        for _, at_s in due:
+        for number, at_s in due:
             if (wait := zero + at_s - time.perf_counter()) > 0:
                 gevent.sleep(wait)
                 late_ms.append(1000 * (time.perf_counter() - zero - at_s))
             try:
-                status = connection.ask(request)
+                status = connection.ask(requests[number % len(requests)])
             except (HttpError, OSError) as error:
                 failed[type(error).__name__] += 1
                 continue
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=200.0, help="questions a second")
     parser.add_argument("--seconds", type=float, default=30.0)
     args = parser.parse_args(arguments)
-    args.out.write_text(json.dumps(ask(args.url, args.path, args.rate, args.seconds)), encoding="utf-8")
+    args.out.write_text(json.dumps(ask(args.url, [args.path], args.rate, args.seconds)), encoding="utf-8")
     return 0
 
 

@@ -7,28 +7,25 @@ now). History is emptied after every run, or each would leave a gigabyte behind.
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import asyncpg
 
+from loadtests.bench import jobs
 from loadtests.bench.ingest import evses
 from loadtests.bench.ingest.watch import parse
 from loadtests.bench.ingest.yardstick import URL_VARIABLE
-from loadtests.bench.processes import Program, ProgramError, tail
+from loadtests.bench.processes import ProgramError
 from loadtests.bench.results import WrongAnswerError
 from loadtests.bench.service import BENCH_DIR, Service
 from loadtests.options import KEY_VARIABLE
 
-GRACE_S = 120.0  # that a process of ours may take longer than it was told
 QUIET_S = 60.0
 
 
@@ -52,40 +49,10 @@ FULL = Scale("full", 1_000_000, 200_000, 20_000, 600.0, 10.0, 60.0, 20.0, 50_000
 QUICK = Scale("quick", 20_000, 40_000, 20_000, 30.0, 4.0, 8.0, 5.0, 2_000)
 
 
-class Job:
-    """A process of ours that writes figures: started, waited for, read."""
-
+class Job(jobs.Job):
     def __init__(self, stand: Stand, module: str, name: str, *words: str) -> None:
-        self._out = stand.folder / f"{name}.json"
-        self._out.unlink(missing_ok=True)
-        self._program = Program(
-            f"{module} ({name})",
-            [sys.executable, "-m", f"loadtests.bench.ingest.{module}", *words, "--out", str(self._out)],
-            stand.folder / f"{name}.log",
-            environment={KEY_VARIABLE: stand.key, URL_VARIABLE: stand.service.database_url},
-        )
-        self._program.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._program.stop()
-
-    def told(self, within_s: float) -> dict[str, Any]:
-        """The figures. ProgramError if it failed."""
-        ending = time.monotonic() + within_s + GRACE_S
-        try:
-            while self._program.running and time.monotonic() < ending:
-                time.sleep(0.1)
-        finally:
-            self._program.stop()
-        if self._program.returncode != 0 or not self._out.exists():
-            raise ProgramError(f"{self._program.name} failed:\n{tail(self._program.log)}")
-        told: dict[str, Any] = json.loads(self._out.read_text(encoding="utf-8"))
-        return told
+        secrets = {KEY_VARIABLE: stand.key, URL_VARIABLE: stand.service.database_url}
+        super().__init__(f"loadtests.bench.ingest.{module}", stand.folder, name, words, environment=secrets)
 
 
 class Stand:

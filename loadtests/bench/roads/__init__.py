@@ -1,0 +1,1 @@
+"""Drive times, routes and what routing does to everything else: S10."""
