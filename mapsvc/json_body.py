@@ -7,6 +7,7 @@ pointer (RFC 6901) and what is allowed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -39,7 +40,7 @@ class Members:
         return self._values.get(name) is not None
 
     def fault(self, name: str, allowed: str) -> None:
-        self._faults.append(Fault(f"{self.pointer}/{name}" if name else self.pointer, allowed))
+        self._faults.append(Fault(f"{self.pointer}/{name}", allowed))
 
     def done(self) -> None:
         """Raises Unprocessable if anything was wrong, here or in a part."""
@@ -49,8 +50,9 @@ class Members:
 
     def close(self) -> None:
         """Notes members that nobody asked for."""
-        for name in self._values.keys() - self._read:
-            self.fault(name.replace("~", "~0").replace("/", "~1")[:64], "nothing: unknown member")
+        unknown = self._values.keys() - self._read
+        for name in islice(unknown, max(0, MAX_FAULTS - len(self._faults))):
+            self.fault(name[:64].replace("~", "~0").replace("/", "~1"), "nothing: unknown member")
 
     # -- members ------------------------------------------------------------------------------------------------------
 

@@ -195,6 +195,7 @@ class Reader:
         reading = asyncio.create_task(read_ids())
         yield
         await end([reading])
+        await self._drive_times.close()
 
 
 def tile_at(z: str, x: str, y: str) -> Tile:

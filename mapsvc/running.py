@@ -44,9 +44,12 @@ def noted(settings: Settings, port: int, admin_port: int) -> Iterator[None]:
 
 
 def is_running(data_dir: Path) -> bool:
-    """Whether a `mapsvc up` of this DATA_DIR has noted that it serves, and still holds its lock (mapsvc.preflight.locked)."""
-    if not _note(data_dir).exists():
-        return False
+    """Whether a `mapsvc up` of this DATA_DIR has noted that it serves."""
+    return _note(data_dir).exists() and is_starting(data_dir)
+
+
+def is_starting(data_dir: Path) -> bool:
+    """Whether there is a `mapsvc up` at all, ready or not: it holds its lock (mapsvc.preflight.locked)."""
     try:
         with (data_dir / "up.lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -2,9 +2,11 @@
 
 The line is a route computed here, or a plain polyline of any navigation system. **Detour** of a station: the time of the best
 way from a point of the line before it, by the station, to a point of the line behind it, less that of the best way between the
-two. They lie WINDOW_M before and behind where the line passes nearest, on multiples of STEP_M so that near stations share
-them. So a detour is never told too small, and is exact where the best one leaves and joins the line between them. Its oracle is
-Valhalla asked directly (tests/e2e/test_roads.py).
+two. They lie up to WINDOW_M before and behind where the line passes nearest, on a grid so that near stations share them. So a
+detour is exact where the best one leaves and joins the line between them, else too large.
+That holds where the line itself is about the best way between the two. One that goes to a place and back again is not: there
+they move together until it is (STRAIGHT, BEST). Where even the nearest points are on either side of a turn back, the way
+without the station goes by way of the line's own point. Its oracle is Valhalla asked directly (tests/e2e/test_roads.py).
 
 Candidates are chosen by air line, filters first; at most MOST are asked about, the nearest of each section of the line
 (`is_complete` says whether that was all). Without Valhalla the stations beside a given line come by offset, without detours.
@@ -14,28 +16,32 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from geo.along import rows_about
 from geo.columns import Rows
-from geo.corridor import Line, LineError, beside_vectors
+from geo.corridor import Beside, Line, LineError, beside_vectors
 from geo.filters import Filter
-from geo.point import Floats, LatLon
+from geo.point import Floats, LatLon, haversine_m
 from geo.polyline import PRECISIONS, PolylineError, decode
 from geo.select import Counts, select
 from geo.world import World
 from mapsvc.deadline import Deadline
 from mapsvc.json_body import Members
 from mapsvc.params import parse_tile_filter
-from mapsvc.problems import Fault, Unprocessable
+from mapsvc.problems import Fault, Unavailable, Unprocessable
 from mapsvc.roads.client import NO_ROADS, RefusedError, RoadsAwayError, RoadsClient, RoadsError
 from mapsvc.roads.costing import AVOIDABLE, TOP_SPEED_KMH, costing
+from mapsvc.roads.drive_time import still_standing
 from mapsvc.roads.route import RouteQuery, find_trips, joined
-from mapsvc.roads.snapping import Place, Snaps
+from mapsvc.roads.snapping import STATION_SNAP_M, Place, Snaps, place_of
 from mapsvc.roads.valhalla_files import MAX_ROUTE_M
 from mapsvc.roads.waypoints import Waypoint, away, read_waypoints, refusal
 
@@ -43,10 +49,15 @@ ALONG_S = 8.0
 MOST = 60  # stations that are asked about; each takes 5 to 10 ms
 WINDOW_M = 15_000.0  # motorway exits are some 5 to 10 km apart: out before the station, in again behind it
 STEP_M = 5_000.0
+HALVINGS = 4  # of both, at most, where the line turns back
+STRAIGHT = 0.6  # the air line between two points, of the line's length between them: then it hardly turns back
+BEST = 0.85  # time of the best way between two points, of that along the line
 HEADING_M = 30.0  # of line on either side that tell its heading
 HEADING_TOLERANCE = 60  # degrees: the right carriageway, not the other one
 
 MEASURED_AT_ONCE = 2  # lines of a worker
+MEASURE_S = 2.0  # for what stands beside a line; 20,000 stations and 200,000 positions take 0.1 s
+MEASURE_PART = 200  # stations between two looks at the clock
 AT_ONCE = 2  # calls of one request with Valhalla: others have their turns
 
 MAX_DISTANCE_M, DISTANCE_M = 50_000, 5_000
@@ -139,8 +150,11 @@ def _of_geojson(value: Any) -> tuple[Floats, Floats]:
     ):
         raise LineError('{"type": "LineString", "coordinates": [[lon, lat], …]}')
     try:
-        pairs = np.array([(float(one[0]), float(one[1])) for one in value["coordinates"]], np.float64).reshape(-1, 2)
-    except (TypeError, ValueError, IndexError, KeyError):
+        positions = msgspec.convert(value["coordinates"], list[list[float]])
+        if min(map(len, positions), default=0) < 2:
+            raise ValueError
+        pairs = np.array(positions if len(set(map(len, positions))) == 1 else [one[:2] for one in positions])
+    except (msgspec.ValidationError, ValueError):
         raise LineError("each position is [lon, lat]") from None
     lon, lat = pairs[:, 0], pairs[:, 1]
     if not (np.all(np.abs(lat) <= 90) and np.all(np.abs(lon) <= 180)):  # NaN fails too
@@ -154,15 +168,26 @@ class Along:
         self._now_ms = now_ms
         self._client = client
         self._snaps = snaps
-        self._measuring = asyncio.Semaphore(MEASURED_AT_ONCE)
+        # A thread cannot be ended: whoever gives up at its deadline leaves it to these two.
+        self._threads = ThreadPoolExecutor(MEASURED_AT_ONCE, thread_name_prefix="along")
 
     async def find(self, query: AlongQuery) -> Found:
         """Raises Problem."""
         deadline = Deadline.after(ALONG_S)
+        if self._client.served() is None:
+            return await self._find(query, deadline)
+        with self._client.one_graph():
+            return await self._find(query, deadline)
+
+    async def _find(self, query: AlongQuery, deadline: Deadline) -> Found:
         line, duration_s = query.line, None
         if line is None:
             line, duration_s = await self._routed(query, deadline)
-        candidates = await self._candidates(line, query)
+        try:
+            async with asyncio.timeout(MEASURE_S):
+                candidates = await self._candidates(line, query)
+        except TimeoutError:
+            raise Unavailable("The line takes too long to look along.", 2) from None
         try:
             extra = await Detours(self._client, self._snaps, line, query.avoid, deadline).of(candidates)
             degraded = ""
@@ -182,7 +207,12 @@ class Along:
         except RoadsAwayError as error:
             raise away(error) from None
         try:
-            return Line(*joined(trip["legs"])), float(trip["summary"]["time"])
+            with self._client.reading():
+                lat, lon = joined(trip["legs"])
+                duration_s = float(trip["summary"]["time"])
+            return Line(lat, lon), duration_s
+        except RoadsAwayError as error:
+            raise away(error) from None
         except LineError:
             raise Unprocessable(
                 "The route has no length.", [Fault("/waypoints", "two different places at least")], in_body=True
@@ -195,10 +225,11 @@ class Along:
         s, rows = world.stations, rows_about(world, line, query.max_distance_m)
         rows = rows[select(world, rows, query.wanted).keep]
         nums, lat, lon = s.num[rows], s.lat[rows], s.lon[rows]  # rows may be others' by then
-        async with self._measuring:
-            beside = await asyncio.to_thread(beside_vectors, line, s.xyz[rows], query.max_distance_m)
-        # No detour is shorter than the air line there and back, driven at top speed.
-        keep = beside.distance_m * 2 / (TOP_SPEED_KMH / 3.6) <= query.max_detour_s + SLACK_S
+        beside = await asyncio.get_running_loop().run_in_executor(
+            self._threads, _measured, line, s.xyz[rows], query.max_distance_m, time.monotonic() + MEASURE_S
+        )
+        # No detour is shorter than the air line to the station's road and back, driven at top speed.
+        keep = (beside.distance_m - STATION_SNAP_M) * 2 / (TOP_SPEED_KMH / 3.6) <= query.max_detour_s
         index, offset_m, distance_m = beside.index[keep], beside.offset_m[keep], beside.distance_m[keep]
         chosen = _spread(offset_m, distance_m, line.length_m, MOST)
         at = index[chosen]
@@ -210,8 +241,7 @@ class Along:
         """As the stations are now."""
         world = self._world
         world.advance(self._now_ms())
-        rows = world.rows_of_nums(near.nums)
-        there = np.flatnonzero((rows >= 0) & world.stations.shown[rows])
+        rows, there = still_standing(world, near.nums, near.lat, near.lon)
         chosen = select(world, rows[there], query.wanted)
         fits = chosen.keep & (bool(degraded) | (extra[there, 0] <= query.max_detour_s))
         kept = np.flatnonzero(fits)
@@ -227,9 +257,6 @@ class Along:
         )  # fmt: skip
 
 
-SLACK_S = 30.0  # the station's road may be nearer to the line than the station is
-
-
 class Candidates(NamedTuple):
     nums: NDArray[np.int64]
     lat: Floats
@@ -237,6 +264,17 @@ class Candidates(NamedTuple):
     offset_m: Floats
     distance_m: Floats
     considered: int  # before the nearest of each section were chosen
+
+
+def _measured(line: Line, xyz: Floats, max_distance_m: float, give_up_at: float) -> Beside:
+    """As `beside_vectors`, part by part: a line that goes back and forth takes 2 ms a station. Raises TimeoutError."""
+    parts = []
+    for first in range(0, max(1, len(xyz)), MEASURE_PART):
+        if time.monotonic() > give_up_at:
+            raise TimeoutError
+        part = beside_vectors(line, xyz[first : first + MEASURE_PART], max_distance_m)
+        parts.append((part.index + first, part.offset_m, part.distance_m))
+    return Beside(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _spread(offset_m: Floats, distance_m: Floats, length_m: float, most: int) -> NDArray[np.intp]:
@@ -252,6 +290,14 @@ def _spread(offset_m: Floats, distance_m: Floats, length_m: float, most: int) ->
     return chosen[np.argsort(offset_m[chosen], kind="stable")]
 
 
+class Window(NamedTuple):
+    """Two points of the line, metres from its beginning; `by_m`: a point between them that the way without a stop goes by."""
+
+    begin_m: float
+    end_m: float
+    by_m: float | None
+
+
 class Detours:
     """Of stations beside one line."""
 
@@ -262,6 +308,8 @@ class Detours:
         self._avoid = avoid
         self._deadline = deadline
         self._one_at_a_time = asyncio.Semaphore(AT_ONCE)
+        self._without: dict[Window, Leg | None] = {}
+        self._best: dict[Window, bool] = {}
 
     async def of(self, near: Candidates) -> Floats:
         """(n, 2): seconds and metres, nan where no way leads. Raises RoadsAwayError."""
@@ -270,23 +318,49 @@ class Detours:
             raise RoadsAwayError(NO_ROADS)
         places = [LatLon(*place) for place in zip(near.lat.tolist(), near.lon.tolist(), strict=True)]
         snaps = await self._snaps.find(served.graph, places, self._deadline)
-        windows = [self._window(offset_m) for offset_m in near.offset_m.tolist()]
-        needed = list(dict.fromkeys(window for window, snap in zip(windows, snaps, strict=True) if snap is not None))
-        direct = dict(zip(needed, await self._all(self._drive(*window, None) for window in needed), strict=True))
+        windows = [await self._window(offset_m) for offset_m in near.offset_m.tolist()]
+        needed = dict.fromkeys(window for window, snap in zip(windows, snaps, strict=True) if snap is not None)
+        await self._all(self._direct(window) for window in needed)
         by = await self._all(
-            _nowhere() if snap is None else self._drive(*window, snap.place)
+            _nowhere() if snap is None else self._drive(window, [snap.place])
             for window, snap in zip(windows, snaps, strict=True)
         )
         told = np.full((len(places), 2), np.nan)
         for k, (leg, window) in enumerate(zip(by, windows, strict=True)):
-            straight = direct.get(window)
+            straight = self._without.get(window)
             if leg is not None and straight is not None:
                 told[k] = max(0.0, leg.seconds - straight.seconds), max(0.0, leg.metres - straight.metres)
         return told
 
-    def _window(self, offset_m: float) -> tuple[float, float]:
-        begin_m = max(0.0, math.floor((offset_m - WINDOW_M) / STEP_M) * STEP_M)
-        return begin_m, min(self._line.length_m, math.ceil((offset_m + WINDOW_M) / STEP_M) * STEP_M)
+    async def _window(self, offset_m: float) -> Window:
+        """The points between which a stop at this offset is compared. Raises RoadsAwayError."""
+        line = self._line
+        for halvings in range(HALVINGS + 1):
+            reach_m, step_m = WINDOW_M / 2**halvings, STEP_M / 2**halvings
+            begin_m = max(0.0, math.floor((offset_m - reach_m) / step_m) * step_m)
+            end_m = min(line.length_m, math.ceil((offset_m + reach_m) / step_m) * step_m)
+            window = Window(begin_m, end_m, None)
+            if haversine_m(line.at(begin_m), line.at(end_m)) >= STRAIGHT * (end_m - begin_m):
+                return window
+            if await self._is_best_way(window, step_m):
+                return window
+        return Window(begin_m, end_m, offset_m)
+
+    async def _is_best_way(self, window: Window, step_m: float) -> bool:
+        """Whether the line is about as good as any way between the two points: it may wind along a river."""
+        if window not in self._best:
+            between = np.arange(window.begin_m + step_m, window.end_m - step_m / 2, step_m)
+            by = [{**self._place(float(at_m), True), "type": "through"} for at_m in between]
+            along, direct = await self._drive(window, by), await self._direct(window)
+            self._best[window] = along is not None and direct is not None and direct.seconds >= BEST * along.seconds
+        return self._best[window]
+
+    async def _direct(self, window: Window) -> Leg | None:
+        """The way without a stop."""
+        if window not in self._without:
+            by = [] if window.by_m is None else [self._place(window.by_m, False)]
+            self._without[window] = await self._drive(window, by)
+        return self._without[window]
 
     async def _all(self, calls: Iterable[Coroutine[Any, Any, Leg | None]]) -> list[Leg | None]:
         """As many at a time as Valhalla has places for us. Raises RoadsAwayError."""
@@ -297,34 +371,38 @@ class Detours:
             raise _first(failures) from None
         return [task.result() for task in tasks]
 
-    async def _drive(self, begin_m: float, end_m: float, stop: Place | None) -> Leg | None:
-        """Between two points of the line, by way of a stop. None: no way leads. Raises RoadsAwayError."""
-        stops = [] if stop is None else [stop]
+    async def _drive(self, window: Window, by: Sequence[Place]) -> Leg | None:
+        """Between two points of the line by way of others. None: no way leads. Raises RoadsAwayError."""
         for with_heading in (True, False):  # no edge of that heading: the line is a rough one
-            places = [self._place(begin_m, with_heading), *stops, self._place(end_m, with_heading)]
+            begin, end = (self._place(at_m, with_heading) for at_m in window[:2])
+            places = [begin, *(by if with_heading else map(_without_heading, by)), end]
             body = {"locations": places, "units": "km", "directions_type": "none", **costing(self._avoid)}
             async with self._one_at_a_time:
                 try:
                     told = await self._client.ask("route", body, self._deadline)
                 except RefusedError:
                     continue
-            summary: Mapping[str, float] = told["trip"]["summary"]
-            return Leg(summary["time"], summary["length"] * 1000)
+            with self._client.reading():
+                summary = told["trip"]["summary"]
+                return Leg(float(summary["time"]), float(summary["length"]) * 1000)
         return None
 
     def _place(self, offset_m: float, with_heading: bool) -> Place:
         line = self._line
         at = line.at(offset_m)
-        place = {"lat": at.lat, "lon": at.lon}
-        if with_heading:
-            before, behind = line.at(max(0.0, offset_m - HEADING_M)), line.at(min(line.length_m, offset_m + HEADING_M))
-            place |= {"heading": _heading(before, behind), "heading_tolerance": HEADING_TOLERANCE}
-        return place
+        if not with_heading:
+            return place_of(at)
+        before, behind = line.at(max(0.0, offset_m - HEADING_M)), line.at(min(line.length_m, offset_m + HEADING_M))
+        return place_of(at, heading=_heading(before, behind), heading_tolerance=HEADING_TOLERANCE)
 
 
 class Leg(NamedTuple):
     seconds: float
     metres: float
+
+
+def _without_heading(place: Place) -> Place:
+    return {name: value for name, value in place.items() if not name.startswith("heading")}
 
 
 async def _nowhere() -> None:

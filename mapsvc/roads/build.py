@@ -14,7 +14,7 @@ import msgspec
 from tqdm import tqdm
 
 from mapsvc import spawn
-from mapsvc.roads.graphs import DESCRIPTION, Description, Graph, building, roads_dir
+from mapsvc.roads.graphs import DESCRIPTION, Description, Graph, building, remove, roads_dir
 from mapsvc.roads.pbf import PbfError, check_pbf
 from mapsvc.roads.valhalla_files import TILES_DIR, configuration, is_installed, program
 
@@ -41,8 +41,9 @@ class BuildError(RuntimeError):
     """There is no graph; the message is for the person who asked for it."""
 
 
-def build(files: Sequence[Path], data_dir: Path) -> Graph:
-    """A new graph of these OSM PBF files, beside those that are there. Raises BuildError; then nothing is left of it."""
+def build(files: Sequence[Path], data_dir: Path, then: Callable[[Graph], None] = lambda _: None) -> Graph:
+    """A new graph of these OSM PBF files, beside those that are there. `then` is told of it before another may be built.
+    Raises BuildError, and what `then` raises; nothing is left of it then."""
     if not is_installed():
         raise BuildError("Valhalla is not installed; run `make setup`")
     try:
@@ -52,7 +53,13 @@ def build(files: Sequence[Path], data_dir: Path) -> Graph:
         raise BuildError(str(error)) from None
     try:
         with building(data_dir) as folder:
-            return _build([path.absolute() for path in files], folder, data_dir)
+            graph = _build([path.absolute() for path in files], folder, data_dir)
+            try:
+                then(graph)
+            except BaseException:
+                remove(graph)
+                raise
+            return graph
     except BlockingIOError:
         raise BuildError("another `mapsvc roads` is building on this DATA_DIR") from None
     except OSError as error:

@@ -2,16 +2,17 @@
 
 Invariants: no call lasts longer than its deadline. At most RUNNING calls of a worker are with Valhalla and WAITING wait for
 that; who comes then is told so at once, so that routes cannot pile up before nearby and tiles. A call that met a closed
-connection is made once more, as none changes anything. After FAILURES deadlines in a row nobody waits any more: one call in
-PROBE_S tries whether it answers again.
+connection is made once more, as none changes anything. After FAILURES deadlines in a row without an answer to anybody, nobody
+waits any more: one call in PROBE_S tries whether it answers again.
 Request bodies hold drivers' positions: they are never logged, nor is what Valhalla says of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,18 +21,23 @@ import aiohttp
 import orjson
 from aiohttp import web
 
+from cache.tasks import end
 from mapsvc.deadline import Deadline
 from mapsvc.roads.graphs import Served, served, served_note
 
 RUNNING = 4
 WAITING = 32
 FAILURES = 3
+SILENCE_S = 0.5  # that is long for an engine of which nobody had an answer meanwhile
 PROBE_S = 0.5
+FORGET_S = 10.0  # failures that are older say nothing of now
+FOLLOW_S = 5.0
 LOOK_S = 0.2  # how old what is known of the served graph may be
 PAUSE_S = 0.1  # before a call is made once more: one that was ended may just be replaced
 EVERYWHERE = (-180.0, -90.0, 180.0, 90.0)
 
-_CUT = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, ConnectionError)
+_of_request: ContextVar[Served | None] = ContextVar("roads_of_request", default=None)
+_CUT = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError)
 
 
 class RoadsError(Exception):
@@ -71,6 +77,7 @@ class RoadsClient:
         self._running = asyncio.Semaphore(RUNNING)
         self._waiting = 0
         self._failures = 0
+        self._failed_at = 0.0
         self._answered_at = 0.0
         self._probe_at = 0.0
         self.calls = 0
@@ -79,7 +86,20 @@ class RoadsClient:
     async def run(self, _: web.Application) -> AsyncIterator[None]:
         """cleanup_ctx of the application."""
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as self._session:
+            following = asyncio.create_task(self._follow())
             yield
+            await end([following])
+
+    async def _follow(self) -> None:
+        """Notices when a Valhalla that is not ours has turned to another graph: what is kept of the old one must go."""
+        while self._fixed is not None:
+            assert self._session is not None
+            url, timeout = self._fixed.url, aiohttp.ClientTimeout(total=FOLLOW_S)
+            with suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, LookupError, TypeError):
+                async with self._session.get(url + "/status", timeout=timeout) as answer:
+                    told = orjson.loads(await answer.read())
+                self._served = self._fixed = Served(url, f"given-{told['tileset_last_modified']}", EVERYWHERE)
+            await asyncio.sleep(FOLLOW_S)
 
     @property
     def has_roads(self) -> bool:
@@ -105,6 +125,26 @@ class RoadsClient:
             self._note, self._served = (stat.st_ino, stat.st_mtime_ns), served(self._data_dir)
             self._failures = 0  # another process
 
+    @contextmanager
+    def one_graph(self) -> Iterator[Served]:
+        """All calls within are of the graph that is served now, even if another one comes meanwhile. Raises RoadsAwayError."""
+        served = self.served()
+        if served is None:
+            raise self._is_away(NO_ROADS)
+        token = _of_request.set(served)
+        try:
+            yield served
+        finally:
+            _of_request.reset(token)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """An answer that does not hold what it should is none: whatever that raises becomes RoadsAwayError."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise self._is_away(UNREACHABLE) from None
+
     # -- calls --------------------------------------------------------------------------------------------------------
 
     async def ask(self, action: str, body: Mapping[str, Any], deadline: Deadline) -> Any:
@@ -116,8 +156,9 @@ class RoadsClient:
             raise self._is_away(UNREACHABLE) from None
         if status == 200:
             return told
-        if status < 500 and isinstance(told, dict):
-            raise RefusedError(int(told.get("error_code", 0)))
+        code = told.get("error_code") if isinstance(told, dict) else None
+        if status < 500 and isinstance(code, int):  # else it is somebody between us who refuses
+            raise RefusedError(code)
         raise self._is_away(UNREACHABLE)
 
     async def tile(self, z: int, x: int, y: int, deadline: Deadline) -> bytes:
@@ -134,6 +175,7 @@ class RoadsClient:
             raise self._is_away(NO_ROADS)
         self._check_patience()
         async with self._turn(deadline):
+            began = asyncio.get_running_loop().time()
             try:
                 async with deadline.timeout():
                     try:
@@ -143,7 +185,7 @@ class RoadsClient:
                         self._looked_at = 0.0
                         done = await self._once(method, path, body)
             except TimeoutError:
-                self._failures += 1
+                self._note_silence(began)
                 raise self._is_away(DEADLINE) from None
             except (aiohttp.ClientError, OSError):
                 raise self._is_away(UNREACHABLE) from None
@@ -152,18 +194,27 @@ class RoadsClient:
             return done
 
     async def _once(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        served = self.served()
+        served, started_on = self.served(), _of_request.get()
+        if started_on is not None and (served is None or served.graph != started_on.graph):
+            served = started_on  # it goes on for some seconds
         if served is None:
             raise self._is_away(NO_ROADS)
         assert self._session is not None
         async with self._session.request(method, served.url + path, data=body or None, timeout=_NO_OTHER) as answer:
             return answer.status, await answer.read()
 
+    def _note_silence(self, since: float) -> None:
+        """A wait since then has ended without an answer. It counts if nobody else was answered either, for long enough."""
+        now = asyncio.get_running_loop().time()
+        if self._answered_at < since and now - since >= SILENCE_S:
+            self._failures += 1
+            self._failed_at = now
+
     def _check_patience(self) -> None:
         """Raises RoadsAwayError at once while it is known not to answer."""
-        if self._failures < FAILURES:
-            return
         now = asyncio.get_running_loop().time()
+        if self._failures < FAILURES or now - self._failed_at > FORGET_S:
+            return
         if now < self._probe_at:
             raise self._is_away(UNREACHABLE)
         self._probe_at = now + PROBE_S  # this one tries
@@ -179,8 +230,7 @@ class RoadsClient:
             async with deadline.timeout():
                 await self._running.acquire()
         except TimeoutError:
-            if self._answered_at < began:  # nobody else was answered either
-                self._failures += 1
+            self._note_silence(began)
             raise self._is_away(BUSY) from None
         finally:
             self._waiting -= 1

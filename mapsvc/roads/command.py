@@ -13,7 +13,7 @@ from mapsvc.roads import graphs
 from mapsvc.roads.build import BuildError, build
 from mapsvc.roads.engine import EngineError, Valhalla
 from mapsvc.roads.graphs import Graph
-from mapsvc.running import is_running
+from mapsvc.running import is_running, is_starting
 from mapsvc.settings import Settings
 
 SWAP_S = 90.0  # that the running service has to answer from the new graph
@@ -29,17 +29,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
+    def want(graph: Graph) -> None:
+        """Raises BuildError if no Valhalla comes up on it."""
+        try:
+            asyncio.run(_try(graph))
+        except EngineError as error:
+            raise BuildError(str(error)) from None
+        graphs.want(settings.data_dir, graph)
+
     try:
-        graph = build(args.files, settings.data_dir)
-        asyncio.run(_try(graph))
-    except (BuildError, EngineError) as error:
+        graph = build(args.files, settings.data_dir, want)
+    except BuildError as error:
         print(f"mapsvc roads: {error}", file=sys.stderr)
         return 1
     west, south, east, north = graph.description.bbox
     print(f"roads: {graph.description.edges} edges, {west:g} to {east:g} east and {south:g} to {north:g} north")
-    graphs.want(settings.data_dir, graph)
     if not is_running(settings.data_dir):
-        graphs.remove_older(settings.data_dir, graph.id)
+        if not is_starting(settings.data_dir):
+            graphs.remove_older(settings.data_dir, graph.id)
         print("roads: `mapsvc up` will serve them")
         return 0
     give_up_at = time.monotonic() + SWAP_S
@@ -56,12 +63,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _try(graph: Graph) -> None:
-    """Raises EngineError if no Valhalla comes up on it; then it goes."""
+    """Raises EngineError if no Valhalla comes up on it."""
     with tempfile.TemporaryDirectory(prefix="mapsvc-roads-") as folder:
         engine = Valhalla(graph, Path(folder), Path(folder) / "log")
-        try:
-            await engine.start()
-        except EngineError:
-            graphs.remove(graph)
-            raise
+        await engine.start()
         await engine.stop()

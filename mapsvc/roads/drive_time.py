@@ -22,14 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.columns import Rows
-from geo.filters import Filter
 from geo.point import Floats, LatLon
 from geo.select import Counts, nearest, select
 from geo.world import World
 from mapsvc.deadline import Deadline
 from mapsvc.params import NearbyQuery
-from mapsvc.roads.client import NO_ROADS, RoadsAwayError, RoadsClient, RoadsError
+from mapsvc.roads.client import RoadsAwayError, RoadsClient, RoadsError
 from mapsvc.roads.costing import TOP_SPEED_KMH
+from mapsvc.roads.cut_off import CutOff
 from mapsvc.roads.matrix import Drives, drives
 from mapsvc.roads.snapping import STATION_SNAP_M, Snaps, origin_place
 
@@ -38,7 +38,7 @@ NEIGHBOURHOOD_RES = 7  # H3: 1.2 km; who asks from there has to look about as fa
 SPARE = 1.15
 MOST_REACHED = 20_000  # neighbourhoods remembered, 5 MB
 SHARE = 2.5  # stations on the shortlist for each that is wanted, if that is more
-MOST_LOST = 0.5  # share of stations that no way leads to, if it is not the driver who is on an island
+APART_M = 50.0  # of the driver's road from the station's; then it is a mistake if no way lies between
 LOST_WITHIN_M = 30_000  # one farther away may only be too far for the search
 MOST = 800  # stations that a shortlist may grow to
 ANSWER_S = 1.0  # for one request; an app falls back to the air line rather than wait
@@ -101,9 +101,10 @@ class DriveTimes:
         self._now_ms = now_ms
         self._client = client
         self._snaps = snaps
+        self._cut_off = CutOff(world, client, snaps)
         self.asked = 0
         self.grown = 0
-        self._reached: OrderedDict[tuple[int, int, Filter], float] = OrderedDict()
+        self._reached: OrderedDict[tuple[int, int, int], float] = OrderedDict()
 
     async def nearest(self, query: NearbyQuery) -> Driven:
         """Does not raise RoadsError: then the answer is by air line."""
@@ -125,14 +126,22 @@ class DriveTimes:
         )  # fmt: skip
 
     async def _by_road(self, query: NearbyQuery, deadline: Deadline) -> Driven:
-        served = self._client.served()
-        if served is None:
-            raise RoadsAwayError(NO_ROADS)
+        with self._client.one_graph() as served:
+            return await self._on_graph(served.graph, query, deadline)
+
+    async def settled(self) -> None:
+        """Once it is known whether stations that were not reached are reached by anybody."""
+        await self._cut_off.settled()
+
+    async def close(self) -> None:
+        await self._cut_off.close()
+
+    async def _on_graph(self, graph: str, query: NearbyQuery, deadline: Deadline) -> Driven:
         off_m = await self._snaps.origin_off_m(query.at, deadline)
         if off_m is None:
             raise _NoRoadError
         near = self._first(query)
-        times = await self._times(served.graph, query.at, near.places, deadline)
+        times = await self._times(graph, query.at, off_m, near.places, deadline)
         if near.known_m < query.radius_m and not np.isfinite(times.seconds).any():
             raise _NoRoadError  # an island: the driver's, most likely
         reach_m = _reach_m(times, query.limit, off_m)
@@ -140,7 +149,7 @@ class DriveTimes:
         if not is_proven:
             self.grown += 1
             try:
-                near, times = await self._grown(served.graph, query, near, times, reach_m, deadline)
+                near, times = await self._grown(graph, query, off_m, near, times, deadline)
                 is_proven = _reach_m(times, query.limit, off_m) <= near.known_m
             except RoadsError:
                 pass  # what is there is an answer, though not proven
@@ -163,13 +172,13 @@ class DriveTimes:
                 self._reached.popitem(last=False)
 
     async def _grown(
-        self, graph: str, query: NearbyQuery, near: Candidates, times: Drives, reach_m: float, deadline: Deadline
+        self, graph: str, query: NearbyQuery, off_m: float, near: Candidates, times: Drives, deadline: Deadline
     ) -> tuple[Candidates, Drives]:
         """With all that could be sooner than what is known: more times can only lower the last answer's, so one step is enough
         unless these are too many. Raises RoadsError."""
-        wider = self._candidates(query, min(reach_m, query.radius_m), MOST)
+        wider = self._candidates(query, min(_reach_m(times, query.limit, off_m), query.radius_m), MOST)
         new = wider.places.those(np.flatnonzero(~np.isin(wider.places.nums, near.places.nums)))
-        told = await self._times(graph, query.at, new, deadline)
+        told = await self._times(graph, query.at, off_m, new, deadline)
         return (
             Candidates(near.places.and_those(new), wider.known_m, wider.unknown_hours),
             Drives(np.concatenate((times.seconds, told.seconds)), np.concatenate((times.metres, told.metres))),
@@ -183,16 +192,19 @@ class DriveTimes:
         known_m = float(found.metres[-1]) if len(rows) == count else inf if radius_m >= query.radius_m else radius_m
         return Candidates(places, known_m, found.unknown_hours)
 
-    async def _times(self, graph: str, at: LatLon, near: Places, deadline: Deadline) -> Drives:
+    async def _times(self, graph: str, at: LatLon, off_m: float, near: Places, deadline: Deadline) -> Drives:
         places = [LatLon(*place) for place in zip(near.lat.tolist(), near.lon.tolist(), strict=True)]
         snaps = await self._snaps.find(graph, places, deadline)
         on_road = np.flatnonzero([snap is not None for snap in snaps])
         told = await drives(
             self._client, origin_place(at), [snap.place for snap in snaps if snap is not None], deadline
         )
-        lost = np.isnan(told.seconds)
-        if 0 < np.count_nonzero(lost) <= len(lost) * MOST_LOST:
-            self._snaps.leave_out(graph, (places[k] for k in on_road[lost] if near.metres[k] <= LOST_WITHIN_M))
+        # To a place without a road on this graph Valhalla's matrix says 0 s, as if one were there.
+        apart_m = near.metres[on_road] - off_m - np.array([snap.off_m for snap in snaps if snap is not None])
+        told.seconds[(told.metres == 0) & (apart_m > APART_M)] = np.nan
+        lost = on_road[np.isnan(told.seconds)]
+        if len(lost) < len(on_road):
+            self._cut_off.suspect(graph, (places[k] for k in lost if near.metres[k] <= LOST_WITHIN_M))
         seconds, metres = np.full(len(places), np.nan), np.full(len(places), np.nan)
         seconds[on_road], metres[on_road] = told
         return Drives(seconds, metres)
@@ -202,13 +214,8 @@ class DriveTimes:
         world = self._world
         world.advance(self._now_ms())
         places = near.places
-        rows = world.rows_of_nums(places.nums)
-        there = rows >= 0
-        there[there] &= world.stations.shown[rows[there]]
-        there[there] &= world.stations.lat[rows[there]] == places.lat[there]
-        there[there] &= world.stations.lon[rows[there]] == places.lon[there]
-        chosen = select(world, rows[there], query.wanted)
-        at = np.flatnonzero(there)
+        rows, at = still_standing(world, places.nums, places.lat, places.lon)
+        chosen = select(world, rows[at], query.wanted)
         reached = np.isfinite(times.seconds[at])
         fits = np.flatnonzero(chosen.keep & reached)
         order = _in_order(world, rows[at[fits]], times.seconds[at[fits]])[: query.limit]
@@ -220,12 +227,20 @@ class DriveTimes:
         )  # fmt: skip
 
 
+def still_standing(world: World, nums: NDArray[np.int64], lat: Floats, lon: Floats) -> tuple[Rows, NDArray[np.intp]]:
+    """Rows of stations that were chosen a moment ago, and which of them stand where they stood then."""
+    rows = world.rows_of_nums(nums)
+    s = world.stations
+    return rows, np.flatnonzero((rows >= 0) & s.shown[rows] & (s.lat[rows] == lat) & (s.lon[rows] == lon))
+
+
 class _NoRoadError(Exception):
     pass
 
 
-def _neighbourhood(query: NearbyQuery) -> tuple[int, int, Filter]:
-    return h3.latlng_to_cell(query.at.lat, query.at.lon, NEIGHBOURHOOD_RES), query.limit, query.wanted
+def _neighbourhood(query: NearbyQuery) -> tuple[int, int, int]:
+    """Of the filter its hash: it may be long, and if two of them meet, a shortlist is of another length, no more."""
+    return h3.latlng_to_cell(query.at.lat, query.at.lon, NEIGHBOURHOOD_RES), query.limit, hash(query.wanted)
 
 
 def _reach_m(times: Drives, limit: int, off_m: float) -> float:

@@ -55,7 +55,7 @@ def wanted(data_dir: Path) -> Graph | None:
         name = (roads_dir(data_dir) / "current").read_text().strip()
         folder = roads_dir(data_dir) / name
         return Graph(name, folder, msgspec.json.decode((folder / DESCRIPTION).read_bytes(), type=Description))
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, msgspec.MsgspecError):
         return None
 
 
@@ -98,7 +98,7 @@ def served_note(data_dir: Path) -> Path:
 
 
 def served(data_dir: Path) -> Served | None:
-    with suppress(OSError, msgspec.MsgspecError):
+    with suppress(OSError, ValueError, msgspec.MsgspecError):
         return msgspec.json.decode(served_note(data_dir).read_bytes(), type=Served)
     return None
 
@@ -114,6 +114,7 @@ def _replace(path: Path, content: bytes) -> None:
     """Readers see the old content or the new."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
         file.write(content)
+        os.fchmod(file.fileno(), 0o644)  # whoever may read the graph may read which one it is
         file.flush()
         os.fsync(file.fileno())
     Path(file.name).replace(path)

@@ -2,16 +2,19 @@
 newer graph.
 
 A swap: the new one is started beside the old one; once it answers, the note names it and workers turn to it; the old one goes
-when what it was asked is answered. One that does not come up leaves the old one serving.
+when what it was asked is answered. One that does not come up leaves the old one serving, and is tried again a minute later.
 One that ends is started again, after longer and longer pauses. One that neither answers nor computes is stuck (SIGSTOP, a
 deadlock): it is killed, and so has ended. One that computes for very long without an answer is killed as well.
+Whatever goes wrong with roads, the rest of the service runs on.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from subprocess import SubprocessError
 
 from cache.tasks import end
 from mapsvc.roads import graphs
@@ -24,8 +27,11 @@ ASK_EVERY_S = 1.0
 STUCK_ASKS = 2  # without an answer and without work: about four seconds after it stopped
 BUSY_ASKS = 30  # without an answer although it works
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
+REFUSED_S = 60.0  # until a graph that none came up on is tried again while another one is served
 STEADY_S = 10.0  # one that ran so long starts over with the first pause
 OLD_S = 6.0  # an old one may finish what it was asked
+
+TROUBLE = (EngineError, OSError, SubprocessError, ValueError)
 
 
 class Keeper:
@@ -38,29 +44,33 @@ class Keeper:
         self._tell = tell
         self._on_restart = on_restart
         self._serving: Valhalla | None = None
-        self._old: set[asyncio.Task[None]] = set()
-        self._refused = ""  # a graph that did not come up
+        self._old: dict[asyncio.Task[None], Valhalla] = {}
+        self._refused = ("", 0.0)  # a graph that did not come up, and until when it is left alone
 
     @property
     def is_wanted(self) -> bool:
-        return is_installed() and graphs.wanted(self._data_dir) is not None
+        return self._wanted() is not None
 
     @property
     def pid(self) -> int | None:
         return self._serving.pid if self._serving is not None else None
 
+    def _wanted(self) -> graphs.Graph | None:
+        return graphs.wanted(self._data_dir) if is_installed() else None
+
     async def run(self) -> None:
         """For ever; cancelled, it stops what it started."""
         graphs.note_served(self._data_dir, None)
+        for left in run_dir(self._data_dir).glob("valhalla-*.json"):  # by one that was killed
+            left.unlink(missing_ok=True)
+        loop = asyncio.get_running_loop()
+        pause_s, began = FIRST_PAUSE_S, loop.time()
         try:
-            pause_s = FIRST_PAUSE_S
-            loop = asyncio.get_running_loop()
             while True:
-                await self._wait_for_change()
-                graph = graphs.wanted(self._data_dir)
-                assert graph is not None
-                restarting = self._serving is not None and self._serving.graph.id == graph.id
-                if restarting:
+                graph = await self._next()
+                if self._serving is not None and self._serving.graph.id == graph.id:
+                    if loop.time() - began > STEADY_S:
+                        pause_s = FIRST_PAUSE_S
                     self._tell(f"valhalla ended; starting it again in {pause_s:.1f} s")
                     self._on_restart()
                     await asyncio.sleep(pause_s)
@@ -68,70 +78,90 @@ class Keeper:
                 began = loop.time()
                 if await self._turn_to(graph):
                     await self._watch()
-                    if loop.time() - began > STEADY_S:
-                        pause_s = FIRST_PAUSE_S
-                elif not restarting:
-                    self._refused = graph.id
+                elif self._serving is None:
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                elif self._serving.graph.id != graph.id:
+                    self._refused = (graph.id, loop.time() + REFUSED_S)
         finally:
-            graphs.note_served(self._data_dir, None)
-            await end(self._old)
+            with suppress(OSError):
+                graphs.note_served(self._data_dir, None)
+            await end(list(self._old))
             if self._serving is not None:
                 await self._serving.stop()
 
     def kill(self) -> None:
-        if self._serving is not None:
-            self._serving.kill()
+        for engine in (self._serving, *self._old.values()):
+            if engine is not None:
+                engine.kill()
 
-    async def _wait_for_change(self) -> None:
-        """Until the graph that is wanted is not the one that is served, or is served by nobody."""
+    async def _next(self) -> graphs.Graph:
+        """Waits until a graph has to be served: one that is wanted, or the one whose Valhalla has ended."""
         while True:
-            graph = graphs.wanted(self._data_dir) if is_installed() else None
-            if graph is not None and graph.id != self._refused:
-                if self._serving is None or self._serving.graph.id != graph.id or self._serving.pid is None:
-                    return
-            elif self._serving is not None and self._serving.pid is None:
-                return
+            wanted, serving = self._wanted(), self._serving
+            if wanted is not None and not self._is_refused(wanted):
+                if serving is None or serving.graph.id != wanted.id or serving.pid is None:
+                    return wanted
+            elif serving is not None and serving.pid is None and serving.graph.folder.exists():
+                return serving.graph
             await asyncio.sleep(POLL_S)
+
+    def _is_refused(self, graph: graphs.Graph) -> bool:
+        refused, until = self._refused
+        return graph.id == refused and asyncio.get_running_loop().time() < until
 
     async def _turn_to(self, graph: graphs.Graph) -> bool:
         """Starts a Valhalla on it and lets workers know; False: it did not come up, and all is as before."""
-        new = Valhalla(graph, run_dir(self._data_dir), self._log)
+        new: Valhalla | None = None
         try:
+            new = Valhalla(graph, run_dir(self._data_dir), self._log)
             await new.start()
-        except (EngineError, OSError) as error:
-            self._tell(str(error))
+            graphs.note_served(self._data_dir, new.served)
+        except TROUBLE as error:
+            self._tell(
+                f"roads: graph {graph.id} is not served: {error}" if not isinstance(error, EngineError) else str(error)
+            )
+            if new is not None:
+                await new.stop()
             return False
+        except BaseException:
+            if new is not None:
+                await new.stop()
+            raise
         old, self._serving = self._serving, new
-        graphs.note_served(self._data_dir, new.served)
         if old is None or old.graph.id != graph.id:
             self._tell(f"roads: graph {graph.id} is served ({graph.description.edges} edges)")
-        self._refused = ""
         self.answered.set()
         if old is not None:
             task = asyncio.create_task(self._retire(old))
-            self._old.add(task)
-            task.add_done_callback(self._old.discard)
+            self._old[task] = old
+            task.add_done_callback(self._old.pop)
         return True
 
     async def _retire(self, old: Valhalla) -> None:
-        if old.pid is not None:
-            await asyncio.sleep(OLD_S)
-        await old.stop()
-        if self._serving is not None:
-            graphs.remove_older(self._data_dir, self._serving.graph.id)
+        try:
+            if old.pid is not None:
+                await asyncio.sleep(OLD_S)
+        finally:
+            await old.stop()
+        # It has gone: so may its graph, and those that are older than any that is served.
+        others = (self._serving, *self._old.values())
+        served = [engine.graph.id for engine in others if engine is not None and engine is not old]
+        with suppress(OSError):
+            await asyncio.to_thread(graphs.remove_older, self._data_dir, min(served))
 
     async def _watch(self) -> None:
         """Until it has ended, killed if it is stuck, or another graph is wanted."""
         serving = self._serving
         assert serving is not None
         ending = asyncio.create_task(serving.ended())
-        silent, ticks = 0, serving.cpu_ticks()
-        idle = 0
+        silent = idle = 0
+        ticks = serving.cpu_ticks()
         try:
             while not ending.done():
                 await asyncio.wait({ending}, timeout=ASK_EVERY_S)
-                graph = graphs.wanted(self._data_dir)
-                if graph is not None and graph.id not in (serving.graph.id, self._refused):
+                wanted = self._wanted()
+                if wanted is not None and wanted.id != serving.graph.id and not self._is_refused(wanted):
                     return
                 if ending.done():
                     return

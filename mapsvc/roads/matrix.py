@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,21 @@ async def drives(client: RoadsClient, origin: Place, targets: Sequence[Place], d
     (see docs/decisions/0017-roads.md). Raises RoadsError."""
     if not targets:
         return Drives(np.zeros(0), np.zeros(0))
-    body = {"sources": [origin], "targets": list(targets), "units": "km", "verbose": False, **costing()}
-    told = (await client.ask("sources_to_targets", body, deadline))["sources_to_targets"]
-    seconds = np.array(told["durations"][0], np.float64)  # None becomes nan
-    return Drives(seconds, np.array(told["distances"][0], np.float64) * 1000.0)
+    told = await client.ask("sources_to_targets", _body([origin], targets), deadline)
+    with client.reading():
+        found = told["sources_to_targets"]
+        seconds, km = (np.array(found[name][0], np.float64) for name in ("durations", "distances"))  # None becomes nan
+        if seconds.shape != (len(targets),) or km.shape != seconds.shape:
+            raise ValueError
+        return Drives(seconds, km * 1000.0)
+
+
+async def is_reached(client: RoadsClient, origins: Sequence[Place], target: Place, deadline: Deadline) -> bool:
+    """Whether a way leads from one of them. Raises RoadsError."""
+    told = await client.ask("sources_to_targets", _body(origins, [target]), deadline)
+    with client.reading():
+        return any(row[0] is not None for row in told["sources_to_targets"]["durations"])
+
+
+def _body(sources: Sequence[Place], targets: Sequence[Place]) -> dict[str, Any]:
+    return {"sources": list(sources), "targets": list(targets), "units": "km", "verbose": False, **costing()}

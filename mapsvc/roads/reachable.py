@@ -93,19 +93,20 @@ async def area(client: RoadsClient, snaps: Snaps, query: ReachableQuery) -> Area
         **costing(),
     }
     try:
-        # Where no road is, Valhalla draws a small circle all the same.
-        if await snaps.origin_off_m(query.at, deadline) is None:
-            raise _no_road()
-        told = await client.ask("isochrone", body, deadline)
+        with client.one_graph():
+            # Where no road is, Valhalla draws a small circle all the same.
+            if await snaps.origin_off_m(query.at, deadline) is None:
+                raise _no_road()
+            told = await client.ask("isochrone", body, deadline)
+            with client.reading():
+                geometry = told["features"][0]["geometry"]
+                shape = shapely.make_valid(shapely.geometry.shape(geometry))
+                if shape.is_empty:
+                    raise ValueError
     except RoadsAwayError as error:
         raise away(error) from None
     except RefusedError:
         raise _no_road() from None
-    features = told.get("features") or []
-    if not features:
-        raise _no_road()
-    geometry = features[0]["geometry"]
-    shape = shapely.make_valid(shapely.geometry.shape(geometry))
     shapely.prepare(shape)
     return Area(geometry, shape)
 

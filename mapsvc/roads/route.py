@@ -67,16 +67,19 @@ async def routes(client: RoadsClient, query: RouteQuery) -> dict[str, Any]:
     """The answer. Raises Problem."""
     deadline = Deadline.after(ROUTE_S)
     try:
-        try:
-            trips = await find_trips(client, query, deadline)
-        except RefusedError as error:
-            raise await refusal(client, error, query.waypoints, deadline) from None
+        with client.one_graph():
+            try:
+                trips = await find_trips(client, query, deadline)
+            except RefusedError as error:
+                raise await refusal(client, error, query.waypoints, deadline) from None
+            with client.reading():
+                met = zip(query.waypoints, _meetings(trips[0]), strict=True)
+                return {
+                    "waypoints": [_told_waypoint(asked, at) for asked, at in met],
+                    "routes": [_told_route(trip, query) for trip in trips],
+                }
     except RoadsAwayError as error:
         raise away(error) from None
-    return {
-        "waypoints": [_told_waypoint(query, k, shape) for k, shape in enumerate(_meetings(trips[0]))],
-        "routes": [_told_route(trip, query) for trip in trips],
-    }
 
 
 async def find_trips(client: RoadsClient, query: RouteQuery, deadline: Deadline) -> list[dict[str, Any]]:
@@ -90,7 +93,8 @@ async def find_trips(client: RoadsClient, query: RouteQuery, deadline: Deadline)
         **costing(query.avoid),
     }
     told = await client.ask("route", body, deadline)
-    return [told["trip"], *(one["trip"] for one in told.get("alternates", ()))]
+    with client.reading():
+        return [told["trip"], *(one["trip"] for one in told.get("alternates", ()))]
 
 
 def _meetings(trip: Mapping[str, Any]) -> list[LatLon]:
@@ -104,8 +108,7 @@ def _meetings(trip: Mapping[str, Any]) -> list[LatLon]:
     return found
 
 
-def _told_waypoint(query: RouteQuery, k: int, met: LatLon) -> dict[str, Any]:
-    asked = query.waypoints[k]
+def _told_waypoint(asked: Waypoint, met: LatLon) -> dict[str, Any]:
     told: dict[str, Any] = {"lat": asked.at.lat, "lon": asked.at.lon}
     if asked.station is not None:
         told["station"] = asked.station

@@ -20,6 +20,8 @@ STATION_SNAP_M = 1_000  # a station farther off any road is not on this graph: t
 ORIGIN_SNAP_M = 5_000  # the same for a driver
 SHORT = {"minimum_reachability": 0, "search_cutoff": 20}
 MAX_KNOWN = 200_000  # stations, some 100 MB
+NEAREST_POLE = 89.999999
+NO_EDGES = 171  # Valhalla's code for a place without a road
 AT_ONCE = 200  # positions in one call: 60 ms
 
 Place = Mapping[str, Any]
@@ -38,65 +40,81 @@ class Snaps:
     def __init__(self, client: RoadsClient) -> None:
         self._client = client
         self._graph = ""
-        self._known: dict[tuple[float, float], Snap | None] = {}
+        self._known: dict[LatLon, Snap | None] = {}
 
     async def find(self, graph: str, places: Sequence[LatLon], deadline: Deadline) -> list[Snap | None]:
         """For each position of a station; None: no road there. Raises RoadsError."""
         if graph != self._graph:
             self._graph, self._known = graph, {}
-        new = list({(at.lat, at.lon): at for at in places if (at.lat, at.lon) not in self._known}.values())
+        told = {at: self._known[at] for at in places if at in self._known}
+        new = list(dict.fromkeys(at for at in places if at not in told))
         for first in range(0, len(new), AT_ONCE):
             some = new[first : first + AT_ONCE]
-            found = await self._look_up(some, deadline)
-            if graph != self._graph:
-                break  # what was found belongs to a graph that has gone
-            if len(self._known) + len(some) > MAX_KNOWN:
-                self._known.clear()
-            self._known.update(zip(((at.lat, at.lon) for at in some), found, strict=True))
-        return [self._known.get((at.lat, at.lon)) for at in places]
+            found = dict(zip(some, await self._look_up(some, deadline), strict=True))
+            told |= found
+            if graph == self._graph:  # else another request has turned to another graph meanwhile
+                if len(self._known) + len(found) > MAX_KNOWN:
+                    self._known.clear()
+                self._known |= found
+        return [told[at] for at in places]
 
     def leave_out(self, graph: str, places: Iterable[LatLon]) -> None:
-        """No way leads to these from where most drivers are (an island, a yard cut off by the extract's edge): as if no road
-        were there. One of them in a matrix costs more than all the others: the search for it ends only where the graph does."""
+        """No way leads to these (mapsvc.roads.cut_off): as if no road were there."""
         if graph == self._graph:
-            self._known.update(dict.fromkeys(((at.lat, at.lon) for at in places), None))
+            self._known |= dict.fromkeys(places)
 
     async def _look_up(self, places: Sequence[LatLon], deadline: Deadline) -> list[Snap | None]:
-        plain = [{"lat": at.lat, "lon": at.lon, "search_cutoff": STATION_SNAP_M} for at in places]
+        plain = [place_of(at, search_cutoff=STATION_SNAP_M) for at in places]
         first = await self._locate(plain, deadline)
-        on_road = {k: _on_road(edges[0]) for k, edges in enumerate(first) if edges}
-        again = await self._locate([{"lat": at.lat, "lon": at.lon, **SHORT} for at in on_road.values()], deadline)
+        on_road = {k: edges[0].at for k, edges in enumerate(first) if edges}
+        short = {k: place_of(at, **SHORT) for k, at in on_road.items()}
+        again = await self._locate(list(short.values()), deadline)
         snaps: list[Snap | None] = [None] * len(places)
         for (k, at), edges in zip(on_road.items(), again, strict=True):
-            is_same = _named(edges) == _named(first[k])
-            snaps[k] = Snap(
-                {"lat": at.lat, "lon": at.lon, **SHORT} if is_same else plain[k], haversine_m(places[k], at)
-            )
+            is_same = _names(edges) == _names(first[k])
+            snaps[k] = Snap(short[k] if is_same else plain[k], haversine_m(places[k], at))
         return snaps
 
     async def origin_off_m(self, at: LatLon, deadline: Deadline) -> float | None:
         """How far a driver is from the road where a drive would begin; None: too far. Raises RoadsError."""
         edges = (await self._locate([origin_place(at)], deadline))[0]
-        return haversine_m(at, _on_road(edges[0])) if edges else None
+        return haversine_m(at, edges[0].at) if edges else None
 
-    async def _locate(self, places: Sequence[Place], deadline: Deadline) -> list[list[Place]]:
+    async def _locate(self, places: Sequence[Place], deadline: Deadline) -> list[list[Edge]]:
         """The edges for each position."""
         if not places:
             return []
         try:
             told = await self._client.ask("locate", {"locations": places, "verbose": False, **costing()}, deadline)
-        except RefusedError:  # of none of them
+        except RefusedError as error:
+            if error.code != NO_EDGES:
+                raise
             return [[] for _ in places]
-        return [one.get("edges") or [] for one in told]
+        with self._client.reading():
+            return [[Edge.of(edge) for edge in one["edges"] or ()] for one, _ in zip(told, places, strict=True)]
+
+
+class Edge(NamedTuple):
+    """A road near a position. `at`: the point on it."""
+
+    way: int
+    percent_along: float
+    at: LatLon
+
+    @classmethod
+    def of(cls, told: Place) -> Edge:
+        at = LatLon.of(told["correlated_lat"], told["correlated_lon"])
+        return cls(int(told["way_id"]), round(float(told["percent_along"]), 3), at)
+
+
+def place_of(at: LatLon, **more: float) -> Place:
+    """As requests have it. At the poles themselves Valhalla fails; a tenth of a metre beside them it does not."""
+    return {"lat": max(-NEAREST_POLE, min(NEAREST_POLE, at.lat)), "lon": at.lon, **more}
 
 
 def origin_place(at: LatLon) -> Place:
-    return {"lat": at.lat, "lon": at.lon, "search_cutoff": ORIGIN_SNAP_M}
+    return place_of(at, search_cutoff=ORIGIN_SNAP_M)
 
 
-def _on_road(edge: Place) -> LatLon:
-    return LatLon(edge["correlated_lat"], edge["correlated_lon"])
-
-
-def _named(edges: Sequence[Place]) -> list[tuple[int, float]]:
-    return sorted((edge["way_id"], round(edge["percent_along"], 3)) for edge in edges)
+def _names(edges: Sequence[Edge]) -> list[tuple[int, float]]:
+    return sorted((edge.way, edge.percent_along) for edge in edges)

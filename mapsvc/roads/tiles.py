@@ -22,7 +22,8 @@ from mapsvc.roads.waypoints import away
 from mapsvc.tiles import Published
 
 MIN_ZOOM, MAX_ZOOM = 7, 14  # what Valhalla draws: motorways from 7, all roads at 14
-KEPT_BYTES = 48 << 20  # in one worker
+KEPT_BYTES = 64 << 20  # in one worker, plain and packed
+ENTRY_BYTES = 500  # that a tile takes besides
 TILE_S = 4.0
 LAYER = "edges"
 
@@ -76,14 +77,17 @@ class RoadTiles:
     async def _make(self, key: _Key) -> Published:
         whole = await self._client.tile(key.tile.z, key.tile.x, key.tile.y, Deadline.after(TILE_S))
         made = await asyncio.to_thread(_packed, whole)
+        served = self._client.served()
+        if served is None or served.graph != key.graph:
+            return made  # of a graph that has gone meanwhile
         if self._kept and next(iter(self._kept)).graph != key.graph:
             self._kept.clear()
             self.kept_bytes = 0
         self._kept[key] = made
-        self.kept_bytes += len(made.body)
+        self.kept_bytes += _size(made)
         while self.kept_bytes > KEPT_BYTES:
             _, oldest = self._kept.popitem(last=False)
-            self.kept_bytes -= len(oldest.body)
+            self.kept_bytes -= _size(oldest)
         return made
 
     def describe(self) -> bytes:
@@ -107,6 +111,10 @@ class RoadTiles:
         if served is None:
             raise away(RoadsAwayError(NO_ROADS))
         return served
+
+
+def _size(tile: Published) -> int:
+    return len(tile.body) + len(tile.gzipped) + ENTRY_BYTES
 
 
 def _packed(whole: bytes) -> Published:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from geo.point import LatLon
@@ -14,13 +14,14 @@ from mapsvc.params import MAX_ID
 from mapsvc.problems import Fault, Problem, Unavailable, Unprocessable
 from mapsvc.roads.client import BUSY, NO_ROADS, RefusedError, RoadsAwayError, RoadsClient
 from mapsvc.roads.costing import costing
+from mapsvc.roads.snapping import NO_EDGES, Place, place_of
 from mapsvc.roads.valhalla_files import MAX_ROUTE_M, SNAP_M
 
 LEAST, MOST = 2, 25
 RETRY_S = {NO_ROADS: 60, BUSY: 1}
 
-# Valhalla's error codes
-TOO_FAR, NO_EDGES, NO_PATH, UNCONNECTED = 154, 171, 442, 170
+# Valhalla's error codes, besides NO_EDGES
+TOO_FAR, NO_PATH, UNCONNECTED = 154, 442, 170
 _NO_WAY = (NO_PATH, UNCONNECTED)
 
 
@@ -29,8 +30,8 @@ class Waypoint(NamedTuple):
     station: str | None = None  # its id as the client wrote it
 
     @property
-    def place(self) -> dict[str, Any]:
-        return {"lat": self.at.lat, "lon": self.at.lon}
+    def place(self) -> Place:
+        return place_of(self.at)
 
 
 def read_waypoints(members: Members, world: World, name: str = "waypoints") -> list[Waypoint]:
@@ -45,6 +46,7 @@ def read_waypoints(members: Members, world: World, name: str = "waypoints") -> l
             elif key:
                 one.fault("station", "the id of a station that there is")
         else:
+            one.any("station")  # may be null
             found.append(Waypoint(LatLon(one.number("lat", -90, 90), one.number("lon", -180, 180))))
         one.close()
     return found
@@ -89,7 +91,8 @@ async def _is_near_road(client: RoadsClient, waypoint: Waypoint, deadline: Deadl
         told = await client.ask("locate", {"locations": [waypoint.place], "verbose": False, **costing()}, deadline)
     except RefusedError:
         return False
-    return bool(told and told[0].get("edges"))
+    with client.reading():
+        return bool(told[0]["edges"])
 
 
 async def _is_way(client: RoadsClient, a: Waypoint, b: Waypoint, deadline: Deadline) -> bool:

@@ -32,6 +32,7 @@ class FakeValhalla:
         self.bodies: list[Mapping[str, Any]] = []
         self.fails: str = ""  # "", "silent", "closes", "closes once", "nulls", "nonsense", "500", "171", "442"
         self.slow_s = 0.0
+        self.modified = 1
         self.at_once = self.most_at_once = 0
 
     def application(self) -> web.Application:
@@ -41,9 +42,10 @@ class FakeValhalla:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         action = request.match_info["action"]
-        self.asked[action] += 1
+        if action != "status":
+            self.asked[action] += 1
         body = await request.read()
-        self.at_once += 1
+        self.at_once += action != "status"
         self.most_at_once = max(self.at_once, self.most_at_once)
         try:
             if self.slow_s:
@@ -60,19 +62,22 @@ class FakeValhalla:
                     return web.Response(text="<html>")
                 case "500":
                     return web.json_response({"error_code": 199}, status=500)
+                case "429":
+                    return web.json_response({"message": "slow down"}, status=429)
                 case "171" | "442":
                     return web.json_response({"error_code": int(self.fails)}, status=400)
         finally:
-            self.at_once -= 1
+            self.at_once -= action != "status"
         if action == "tile":
             return web.Response(body=b"")
         asked = orjson.loads(body) if body else {}
-        self.bodies.append(asked)
+        if action != "status":
+            self.bodies.append(asked)
         made: Callable[[Mapping[str, Any]], Any] = getattr(self, f"_{action}")
         return web.json_response(made(asked))
 
     def _status(self, _: Mapping[str, Any]) -> Any:
-        return {"version": "fake"}
+        return {"version": "fake", "tileset_last_modified": self.modified}
 
     def _locate(self, asked: Mapping[str, Any]) -> Any:
         return [
@@ -81,10 +86,9 @@ class FakeValhalla:
         ]
 
     def _sources_to_targets(self, asked: Mapping[str, Any]) -> Any:
-        (source,) = asked["sources"]
-        seconds = [self.seconds(source, one) for one in asked["targets"]]
-        metres = [None if s is None else s * SPEED_MS / 1000 for s in seconds]
-        return {"sources_to_targets": {"durations": [seconds], "distances": [metres]}}
+        seconds = [[self.seconds(source, one) for one in asked["targets"]] for source in asked["sources"]]
+        km = [[None if s is None else s * SPEED_MS / 1000 for s in row] for row in seconds]
+        return {"sources_to_targets": {"durations": seconds, "distances": km}}
 
     def _route(self, asked: Mapping[str, Any]) -> Any:
         places = asked["locations"]
@@ -122,6 +126,11 @@ async def asking(fake: FakeValhalla, on_away: Callable[[str], None] = lambda _: 
         client = RoadsClient(Path("/nowhere"), str(server.make_url("")).rstrip("/"), on_away)
         running = client.run(web.Application())
         await anext(running)
+        for _ in range(500):  # it asks which graph that is
+            served = client.served()
+            if fake.fails or served is None or served.graph != "given":
+                break
+            await asyncio.sleep(0.001)
         try:
             yield client
         finally:

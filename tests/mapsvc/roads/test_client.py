@@ -48,7 +48,8 @@ async def test_without_a_graph_there_is_nobody_to_ask(tmp_path: Path) -> None:
     assert await reason_of(client) == NO_ROADS
 
 
-async def test_a_silent_engine_costs_the_deadline_and_then_nothing() -> None:
+async def test_a_silent_engine_costs_the_deadline_and_then_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "SILENCE_S", 0.05)
     fake, loop = FakeValhalla(), asyncio.get_running_loop()
     fake.fails = "silent"
     async with asking(fake) as client:
@@ -66,6 +67,7 @@ async def test_a_silent_engine_costs_the_deadline_and_then_nothing() -> None:
 
 async def test_an_engine_that_answers_again_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "PROBE_S", 0.05)
+    monkeypatch.setattr(clients, "SILENCE_S", 0.02)
     fake = FakeValhalla()
     fake.fails = "silent"
     async with asking(fake) as client:
@@ -155,3 +157,51 @@ async def test_positions_are_not_logged(caplog: pytest.LogCaptureFixture) -> Non
                         logging.getLogger("test").warning("failed", exc_info=error)
     text = caplog.text + "".join(str(record.args) for record in caplog.records)
     assert "48.12" not in text and "7.76" not in text
+
+
+async def test_who_waits_behind_long_work_does_not_take_the_engine_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "SILENCE_S", 0.05)
+    fake = FakeValhalla()
+    async with asking(fake) as client:
+        fake.slow_s = 0.1
+        long = [asyncio.ensure_future(client.ask("locate", {"locations": []}, Deadline.after(5))) for _ in range(28)]
+        await asyncio.sleep(0)
+        reasons = [await reason_of(client, 0.08) for _ in range(2 * FAILURES)]
+        assert set(reasons) == {BUSY}
+        await asyncio.gather(*long)
+        await client.ask("sources_to_targets", MATRIX, Deadline.after(1))
+
+
+async def test_failures_of_long_ago_say_nothing_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "SILENCE_S", 0.02)
+    monkeypatch.setattr(clients, "FORGET_S", 0.1)
+    fake = FakeValhalla()
+    fake.fails = "silent"
+    async with asking(fake) as client:
+        for _ in range(FAILURES + 1):
+            await reason_of(client, 0.03)
+        fake.fails = ""
+        await asyncio.sleep(0.12)
+        done = await asyncio.gather(*(client.ask("status", {}, Deadline.after(1)) for _ in range(10)))
+        assert len(done) == 10
+
+
+async def test_an_engine_that_is_given_and_turns_to_another_graph_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "FOLLOW_S", 0.05)
+    fake = FakeValhalla()
+    async with asking(fake) as client:
+        seen = set()
+        for modified in (7, 8):
+            fake.modified = modified
+            await asyncio.sleep(0.15)
+            served = client.served()
+            assert served is not None
+            seen.add(served.graph)
+    assert len(seen) == 2
+
+
+async def test_somebody_between_us_who_refuses_says_nothing_of_roads() -> None:
+    fake = FakeValhalla()
+    fake.fails = "429"
+    async with asking(fake) as client:
+        assert await reason_of(client) == UNREACHABLE
