@@ -17,7 +17,7 @@ from mapsvc.roads.client import RefusedError, RoadsClient
 from mapsvc.roads.costing import costing
 
 STATION_SNAP_M = 1_000  # a station farther off any road is not on this graph: the extract ends before it
-ORIGIN_SNAP_M = 5_000  # the same for a driver
+ORIGIN_SNAP_M = 2_000  # the same for a driver
 SHORT = {"minimum_reachability": 0, "search_cutoff": 20}
 MAX_KNOWN = 200_000  # stations, some 100 MB
 NEAREST_POLE = 89.999999
@@ -28,7 +28,7 @@ Place = Mapping[str, Any]
 
 
 class Snap(NamedTuple):
-    """`place`: what stands for it in requests. `off_m`: from the road, as the crow flies."""
+    """`place`: what stands for it in requests. `off_m`: from the farthest of its roads, as the crow flies."""
 
     place: Place
     off_m: float
@@ -70,15 +70,15 @@ class Snaps:
         short = {k: place_of(at, **SHORT) for k, at in on_road.items()}
         again = await self._locate(list(short.values()), deadline)
         snaps: list[Snap | None] = [None] * len(places)
-        for (k, at), edges in zip(on_road.items(), again, strict=True):
+        for k, edges in zip(on_road, again, strict=True):
             is_same = _names(edges) == _names(first[k])
-            snaps[k] = Snap(short[k] if is_same else plain[k], haversine_m(places[k], at))
+            snaps[k] = Snap(short[k] if is_same else plain[k], _off_m(places[k], first[k]))
         return snaps
 
     async def origin_off_m(self, at: LatLon, deadline: Deadline) -> float | None:
         """How far a driver is from the road where a drive would begin; None: too far. Raises RoadsError."""
         edges = (await self._locate([origin_place(at)], deadline))[0]
-        return haversine_m(at, edges[0].at) if edges else None
+        return _off_m(at, edges) if edges else None
 
     async def _locate(self, places: Sequence[Place], deadline: Deadline) -> list[list[Edge]]:
         """The edges for each position."""
@@ -114,6 +114,11 @@ def place_of(at: LatLon, **more: float) -> Place:
 
 def origin_place(at: LatLon) -> Place:
     return place_of(at, search_cutoff=ORIGIN_SNAP_M)
+
+
+def _off_m(at: LatLon, edges: Sequence[Edge]) -> float:
+    """A drive may begin on any of them, and not all are where the first one is."""
+    return max(haversine_m(at, edge.at) for edge in edges)
 
 
 def _names(edges: Sequence[Edge]) -> list[tuple[int, float]]:

@@ -15,7 +15,7 @@ from loadtests.bench.results import WrongAnswerError
 from loadtests.bench.roads.asking import Caller, Question, post
 from loadtests.bench.snapshot import Floats, Ints
 
-STATION_CUTOFF_M, ORIGIN_CUTOFF_M = 1_000, 5_000  # how far off a road the service lets a station and a driver be
+STATION_CUTOFF_M, ORIGIN_CUTOFF_M = 1_000, 2_000  # how far off a road the service lets a station and a driver be
 LOCATED_AT_ONCE = 200
 COSTING = {"costing": "auto"}
 
