@@ -1,9 +1,10 @@
 """Stations that no way leads to from anywhere near: an island, a yard cut off by the extract's edge.
 
 One of them in a matrix costs more than all the others, as the search for it ends only where the graph does. So those that a
-matrix did not reach are looked into, one after the other, beside the requests: if none of the stations next to it gets there
-either, nobody does, and it counts as one without a road. A driver on an island says nothing about the mainland's stations:
-these are reached by their neighbours.
+matrix did not reach are looked into, one after the other, beside the requests: if none of the many stations next to it gets
+there either, it is left out of all questions but those of drivers who are near and may be on that island. A driver on an
+island says nothing about the mainland's stations: these are reached by their neighbours; and stations that reach one another
+stay, however few they are.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from mapsvc.roads.matrix import is_reached
 from mapsvc.roads.snapping import Snaps
 
 WITHIN_M = 20_000.0
-NEIGHBOURS = 3
-APART_M = 200.0  # one in the same yard is no neighbour
-LOOKED_AT = 64  # nearest stations among which neighbours are sought
+NEIGHBOURS = 30
+LEAST = 10  # neighbours that must have been asked
 LOOK_S = 3.0
 MOST_SUSPECTS = 200
 MOST_CLEARED = 50_000  # stations that some neighbour gets to
@@ -69,17 +69,17 @@ class CutOff:
             self._suspects.pop(at, None)
 
     async def _look_into(self, graph: str, at: LatLon) -> None:
-        near = self._world.nearby.nearest(at, WITHIN_M, LOOKED_AT)
-        others = near.rows[near.metres > APART_M]
-        s = self._world.stations
-        places = [LatLon(*place) for place in zip(s.lat[others].tolist(), s.lon[others].tolist(), strict=True)]
+        s, rows = self._world.stations, self._world.nearby.nearest(at, WITHIN_M, NEIGHBOURS).rows
+        places = [LatLon(*place) for place in zip(s.lat[rows].tolist(), s.lon[rows].tolist(), strict=True)]
         deadline = Deadline.after(LOOK_S)
         snaps = await self._snaps.find(graph, [at, *places], deadline)
-        neighbours = [snap.place for snap in snaps[1:] if snap is not None][:NEIGHBOURS]
-        if snaps[0] is None or not neighbours:
+        neighbours = [
+            snap.place for place, snap in zip(places, snaps[1:], strict=True) if snap is not None and place != at
+        ]
+        if snaps[0] is None or len(neighbours) < LEAST:
             return
         if await is_reached(self._client, neighbours, snaps[0].place, deadline):
             if len(self._cleared) < MOST_CLEARED:
                 self._cleared.add(at)
         else:
-            self._snaps.leave_out(graph, [at])
+            self._snaps.leave_out(graph, at)

@@ -31,14 +31,14 @@ from mapsvc.roads.client import RoadsAwayError, RoadsClient, RoadsError
 from mapsvc.roads.costing import TOP_SPEED_KMH
 from mapsvc.roads.cut_off import CutOff
 from mapsvc.roads.matrix import Drives, drives
-from mapsvc.roads.snapping import STATION_SNAP_M, Snaps, origin_place
+from mapsvc.roads.snapping import STATION_SNAP_M, Origin, Snaps, origin_place
 
 SHORTLIST = 50
 NEIGHBOURHOOD_RES = 7  # H3: 1.2 km; who asks from there has to look about as far
 SPARE = 1.15
 MOST_REACHED = 20_000  # neighbourhoods remembered, 5 MB
 SHARE = 2.5  # stations on the shortlist for each that is wanted, if that is more
-APART_M = 50.0  # of the driver's road from the station's; then it is a mistake if no way lies between
+LOCAL_M = 3_000.0  # a station that no other gets to may yet be reached by who is so near
 LOST_WITHIN_M = 30_000  # one farther away may only be too far for the search
 MOST = 800  # stations that a shortlist may grow to
 ANSWER_S = 1.0  # for one request; an app falls back to the air line rather than wait
@@ -137,23 +137,23 @@ class DriveTimes:
         await self._cut_off.close()
 
     async def _on_graph(self, graph: str, query: NearbyQuery, deadline: Deadline) -> Driven:
-        off_m = await self._snaps.origin_off_m(query.at, deadline)
-        if off_m is None:
+        origin = await self._snaps.origin(query.at, deadline)
+        if origin is None:
             raise _NoRoadError
         near = self._first(query)
-        times = await self._times(graph, query.at, off_m, near.places, deadline)
+        times = await self._times(graph, query.at, origin, near.places, deadline)
         if near.known_m < query.radius_m and not np.isfinite(times.seconds).any():
             raise _NoRoadError  # an island: the driver's, most likely
-        reach_m = _reach_m(times, query.limit, off_m)
+        reach_m = _reach_m(times, query.limit, origin.off_m)
         is_proven = reach_m <= near.known_m
         if not is_proven:
             self.grown += 1
             try:
-                near, times = await self._grown(graph, query, off_m, near, times, deadline)
-                is_proven = _reach_m(times, query.limit, off_m) <= near.known_m
+                near, times = await self._grown(graph, query, origin, near, times, deadline)
+                is_proven = _reach_m(times, query.limit, origin.off_m) <= near.known_m
             except RoadsError:
                 pass  # what is there is an answer, though not proven
-        self._remember(query, _reach_m(times, query.limit, off_m))
+        self._remember(query, _reach_m(times, query.limit, origin.off_m))
         return self._answer(query, near, times, is_proven)
 
     def _first(self, query: NearbyQuery) -> Candidates:
@@ -172,13 +172,13 @@ class DriveTimes:
                 self._reached.popitem(last=False)
 
     async def _grown(
-        self, graph: str, query: NearbyQuery, off_m: float, near: Candidates, times: Drives, deadline: Deadline
+        self, graph: str, query: NearbyQuery, origin: Origin, near: Candidates, times: Drives, deadline: Deadline
     ) -> tuple[Candidates, Drives]:
         """With all that could be sooner than what is known: more times can only lower the last answer's, so one step is enough
         unless these are too many. Raises RoadsError."""
-        wider = self._candidates(query, min(_reach_m(times, query.limit, off_m), query.radius_m), MOST)
+        wider = self._candidates(query, min(_reach_m(times, query.limit, origin.off_m), query.radius_m), MOST)
         new = wider.places.those(np.flatnonzero(~np.isin(wider.places.nums, near.places.nums)))
-        told = await self._times(graph, query.at, off_m, new, deadline)
+        told = await self._times(graph, query.at, origin, new, deadline)
         return (
             Candidates(near.places.and_those(new), wider.known_m, wider.unknown_hours),
             Drives(np.concatenate((times.seconds, told.seconds)), np.concatenate((times.metres, told.metres))),
@@ -192,16 +192,17 @@ class DriveTimes:
         known_m = float(found.metres[-1]) if len(rows) == count else inf if radius_m >= query.radius_m else radius_m
         return Candidates(places, known_m, found.unknown_hours)
 
-    async def _times(self, graph: str, at: LatLon, off_m: float, near: Places, deadline: Deadline) -> Drives:
+    async def _times(self, graph: str, at: LatLon, origin: Origin, near: Places, deadline: Deadline) -> Drives:
         places = [LatLon(*place) for place in zip(near.lat.tolist(), near.lon.tolist(), strict=True)]
         snaps = await self._snaps.find(graph, places, deadline)
+        snaps = [
+            None if metres > LOCAL_M + origin.off_m and self._snaps.is_left_out(graph, place) else snap
+            for snap, place, metres in zip(snaps, places, near.metres.tolist(), strict=True)
+        ]
         on_road = np.flatnonzero([snap is not None for snap in snaps])
-        told = await drives(
-            self._client, origin_place(at), [snap.place for snap in snaps if snap is not None], deadline
-        )
-        # To a place without a road on this graph Valhalla's matrix says 0 s, as if one were there.
-        apart_m = near.metres[on_road] - off_m - np.array([snap.off_m for snap in snaps if snap is not None])
-        told.seconds[(told.metres == 0) & (apart_m > APART_M)] = np.nan
+        # Who stands where a station is must not be a tenth of a metre past it on a one-way road, by rounding.
+        targets = [snap.plain if origin.touches(snap.at) else snap.place for snap in snaps if snap is not None]
+        told = await drives(self._client, origin_place(at), targets, deadline)
         lost = on_road[np.isnan(told.seconds)]
         if len(lost) < len(on_road):
             self._cut_off.suspect(graph, (places[k] for k in lost if near.metres[k] <= LOST_WITHIN_M))

@@ -95,7 +95,7 @@ async def area(client: RoadsClient, snaps: Snaps, query: ReachableQuery) -> Area
     try:
         with client.one_graph():
             # Where no road is, Valhalla draws a small circle all the same.
-            if await snaps.origin_off_m(query.at, deadline) is None:
+            if await snaps.origin(query.at, deadline) is None:
                 raise _no_road()
             told = await client.ask("isochrone", body, deadline)
             with client.reading():

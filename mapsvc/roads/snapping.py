@@ -8,7 +8,7 @@ answers it with the same edges as the plain position, so what is computed from i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from geo.point import LatLon, haversine_m
@@ -20,6 +20,7 @@ STATION_SNAP_M = 1_000  # a station farther off any road is not on this graph: t
 ORIGIN_SNAP_M = 2_000  # the same for a driver
 SHORT = {"minimum_reachability": 0, "search_cutoff": 20}
 MAX_KNOWN = 200_000  # stations, some 100 MB
+TOUCHES_DEG = 2e-5  # two metres: positions are rounded to a tenth of one
 NEAREST_POLE = 89.999999
 NO_EDGES = 171  # Valhalla's code for a place without a road
 AT_ONCE = 200  # positions in one call: 60 ms
@@ -28,10 +29,24 @@ Place = Mapping[str, Any]
 
 
 class Snap(NamedTuple):
-    """`place`: what stands for it in requests. `off_m`: from the farthest of its roads, as the crow flies."""
+    """`place`: what stands for it in requests, `plain` the longer form of it. `at`: where it meets the road."""
 
     place: Place
+    plain: Place
+    at: LatLon
+
+
+class Origin(NamedTuple):
+    """Where a drive may begin: on any of these points. `off_m`: of the farthest from the driver, as the crow flies."""
+
+    points: tuple[LatLon, ...]
     off_m: float
+
+    def touches(self, at: LatLon) -> bool:
+        """Whether a point is one of these but for rounding."""
+        return any(
+            abs(at.lat - point.lat) < TOUCHES_DEG and abs(at.lon - point.lon) < TOUCHES_DEG for point in self.points
+        )
 
 
 class Snaps:
@@ -41,11 +56,12 @@ class Snaps:
         self._client = client
         self._graph = ""
         self._known: dict[LatLon, Snap | None] = {}
+        self._left_out: set[LatLon] = set()
 
     async def find(self, graph: str, places: Sequence[LatLon], deadline: Deadline) -> list[Snap | None]:
         """For each position of a station; None: no road there. Raises RoadsError."""
         if graph != self._graph:
-            self._graph, self._known = graph, {}
+            self._graph, self._known, self._left_out = graph, {}, set()
         told = {at: self._known[at] for at in places if at in self._known}
         new = list(dict.fromkeys(at for at in places if at not in told))
         for first in range(0, len(new), AT_ONCE):
@@ -58,10 +74,13 @@ class Snaps:
                 self._known |= found
         return [told[at] for at in places]
 
-    def leave_out(self, graph: str, places: Iterable[LatLon]) -> None:
-        """No way leads to these (mapsvc.roads.cut_off): as if no road were there."""
+    def leave_out(self, graph: str, at: LatLon) -> None:
+        """No way leads there from anywhere near (mapsvc.roads.cut_off)."""
         if graph == self._graph:
-            self._known |= dict.fromkeys(places)
+            self._left_out.add(at)
+
+    def is_left_out(self, graph: str, at: LatLon) -> bool:
+        return graph == self._graph and at in self._left_out
 
     async def _look_up(self, places: Sequence[LatLon], deadline: Deadline) -> list[Snap | None]:
         plain = [place_of(at, search_cutoff=STATION_SNAP_M) for at in places]
@@ -72,13 +91,13 @@ class Snaps:
         snaps: list[Snap | None] = [None] * len(places)
         for k, edges in zip(on_road, again, strict=True):
             is_same = _names(edges) == _names(first[k])
-            snaps[k] = Snap(short[k] if is_same else plain[k], _off_m(places[k], first[k]))
+            snaps[k] = Snap(short[k] if is_same else plain[k], plain[k], on_road[k])
         return snaps
 
-    async def origin_off_m(self, at: LatLon, deadline: Deadline) -> float | None:
-        """How far a driver is from the road where a drive would begin; None: too far. Raises RoadsError."""
-        edges = (await self._locate([origin_place(at)], deadline))[0]
-        return _off_m(at, edges) if edges else None
+    async def origin(self, at: LatLon, deadline: Deadline) -> Origin | None:
+        """None: the driver is too far from any road. Raises RoadsError."""
+        points = tuple(edge.at for edge in (await self._locate([origin_place(at)], deadline))[0])
+        return Origin(points, max(haversine_m(at, point) for point in points)) if points else None
 
     async def _locate(self, places: Sequence[Place], deadline: Deadline) -> list[list[Edge]]:
         """The edges for each position."""
@@ -114,11 +133,6 @@ def place_of(at: LatLon, **more: float) -> Place:
 
 def origin_place(at: LatLon) -> Place:
     return place_of(at, search_cutoff=ORIGIN_SNAP_M)
-
-
-def _off_m(at: LatLon, edges: Sequence[Edge]) -> float:
-    """A drive may begin on any of them, and not all are where the first one is."""
-    return max(haversine_m(at, edge.at) for edge in edges)
 
 
 def _names(edges: Sequence[Edge]) -> list[tuple[int, float]]:

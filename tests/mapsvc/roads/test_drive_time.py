@@ -193,7 +193,11 @@ def test_the_query_says_how_many_may_be_asked_for() -> None:
     assert [fault.where for fault in failure.value.faults] == ["limit"]
 
 
-async def test_a_station_that_no_way_leads_to_is_left_out_of_later_questions() -> None:
+@pytest.mark.parametrize(("local_m", "asked_again"), [(0.0, 35), (5_000.0, 40)])
+async def test_a_station_that_no_way_leads_to_is_left_out_of_later_questions_from_elsewhere(
+    local_m: float, asked_again: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive_time, "LOCAL_M", local_m)
     world, fake = world_around(random.Random(17), 40, 0.01), FakeValhalla()
     cut_off = {round(float(lat), 6) for lat in world.stations.lat[world.shown_rows()][:5]}
     real = fake.seconds
@@ -204,7 +208,7 @@ async def test_a_station_that_no_way_leads_to_is_left_out_of_later_questions() -
         await times.settled()
         again = await times.nearest(ask(limit=40))
     asked = [len(body["targets"]) for body in fake.bodies if len(body.get("targets", ())) > 1]
-    assert asked == [40, 35]
+    assert asked == [40, asked_again]
     assert (first.unreachable, again.unreachable) == (5, 5)
     assert first.seconds.tolist() == again.seconds.tolist()
 
@@ -228,13 +232,3 @@ async def test_the_next_question_from_there_need_not_grow() -> None:
         True,
         True,
     ]
-
-
-async def test_no_time_to_a_place_that_is_not_here_is_no_way_there() -> None:
-    """What Valhalla's matrix says of a place without a road on its graph."""
-    world, fake = world_around(random.Random(20), 30, 0.01), FakeValhalla()
-    real = fake.seconds
-    fake.seconds = lambda a, b: 0 if b["lat"] > 48.005 else real(a, b)  # type: ignore[method-assign]
-    found, _ = await answer(world, fake, ask(limit=30))
-    assert 0 < len(found.rows) < 30 and found.seconds.min() > 0
-    assert found.unreachable == 30 - len(found.rows)
