@@ -81,7 +81,7 @@ def test_nearby_takes(query: str, field: str, value: object) -> None:
         ("lat", "90.0000001"), ("lat", "-90.0000001"), ("lon", "180.0000001"), ("lon", "-181"), ("lat", "91e0"),
         ("radius_m", "0.999"), ("radius_m", "0"), ("radius_m", "-1"), ("radius_m", "200000.001"), ("radius_m", "200001"),
         ("limit", "0"), ("limit", "1001"), ("limit", "-1"), ("limit", "20.0"), ("limit", "1e2"), ("limit", "9" * 400),
-        ("limit", "0" * 17), ("sort", "drive_time"), ("sort", ""),
+        ("limit", "0" * 17), ("sort", "drive_times"), ("sort", ""),
     ],
 )  # fmt: skip
 def test_nearby_refuses_one_more_and_names_it(name: str, value: str) -> None:
