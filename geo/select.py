@@ -107,8 +107,8 @@ def sieve_of(world: World, wanted: Filter) -> Sieve:
 
 def could_match(world: World, rows: Rows, wanted: Filter) -> NDArray[np.bool_]:
     """Which stations may match at some time as long as their records stay as they are: statuses (REMOVED among them) and
-    clocks decide about these alone. `wanted`: as `Filter.of_records`."""
-    return could(columns_of(world), sieve_of(world, wanted), rows)
+    clocks decide about these alone."""
+    return could(columns_of(world), sieve_of(world, _of_records(wanted)), rows)
 
 
 def _named(world: World, names: tuple[str, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -8,7 +8,7 @@ import pytest
 
 from cache.codec import pack_doc
 from geo.areas import BoxArea
-from geo.filters import NO_FILTER
+from geo.filters import NO_FILTER, Filter
 from geo.hours import zone_for
 from geo.record import make_record, tombstone
 from geo.station import SHARDS, Status, shard_of
@@ -18,6 +18,7 @@ from mapsvc.live.tick import View
 from mapsvc.tiles import Tiles
 from tests.geo.model_world import State
 from tests.geo.worlds import (
+    DAY,
     START_MS,
     make_evse,
     make_station,
@@ -203,4 +204,22 @@ async def test_what_changed_while_nobody_watched_does_not_pile_up(monkeypatch: p
     worker.hub.flush()
     assert client.read().names == ["snapshot"]
     assert_equal(client, worker)
+    await client.cut()
+
+
+async def test_a_station_that_closes_leaves_those_who_want_open_ones() -> None:
+    clock = [START_MS]
+    worker = Worker(clock)
+    station = make_station(1, 48.0, 2.0, [make_evse(0)], opening_times=DAY)
+    worker.world.put([make_record(station, 1, 1, pack_doc, zone_for)], packed([]), clock[0])
+    worker.hub.history.begin()
+    client = Client(BoxArea(WORLD_BOX), View(Filter(open_now=True), 14))
+    client.connect(worker.world, worker.bodies, worker.hub)
+    await settle()
+    worker.hub.flush()
+    assert client.read().stations.keys() == {station.id}
+    clock[0] += 8 * 3_600_000  # it is night
+    worker.hub.flush()
+    await settle()
+    assert client.read().stations == {}
     await client.cut()
