@@ -200,14 +200,16 @@ async def test_road_sessions_ask_for_ways_and_areas(tmp_path: Path) -> None:
 
 async def test_degraded_answers_fail_a_run_that_does_not_allow_them(tmp_path: Path) -> None:
     async with serving(FakeApi(roads=True, degraded_every=4)) as url:
-        done = await run(url, "--mix", "roads", "--report", "")
-        allowed = await run(url, "--mix", "roads", "--degraded", "counted", "--report", str(tmp_path))
+        done, allowed = await asyncio.gather(
+            run(url, "--mix", "roads", "--report", ""),
+            run(url, "--mix", "roads", "--degraded", "counted", "--report", str(tmp_path)),
+        )
     assert done.code == 1
     assert "nearby by drive time: a degraded answer" in done.output
     assert allowed.code == 0
     told, _ = left_in(tmp_path)
     asked = next(row["count"] for row in told["rows"] if row["name"] == "nearby by drive time")
-    assert told["counts"]["degraded: nearby by drive time"] == pytest.approx(asked / 4, abs=1)
+    assert told["counts"]["degraded: nearby by drive time"] == pytest.approx(asked / 4, rel=0.2)
 
 
 async def test_locusts_own_client_sends_bodies_too(tmp_path: Path) -> None:
@@ -240,8 +242,9 @@ async def test_the_live_mix_drives_where_there_are_roads(tmp_path: Path) -> None
 async def test_a_drive_that_fails_fails_the_live_mix() -> None:
     live = ("--mix", "live", "--subscribers", "4", "--producers", "2", "--batch", "2", "--report", "")
     async with serving(FakeApi(roads=True, failing=frozenset({"GET reachable"}))) as url:
-        done = await run(url, *live, "--road-rate", "60", key=KEY)
-        without = await run(url, *live, "--road-rate", "0", key=KEY)
+        done, without = await asyncio.gather(
+            run(url, *live, "--road-rate", "60", key=KEY), run(url, *live, "--road-rate", "0", key=KEY)
+        )
     assert (done.code, without.code) == (1, 0)
     assert "road session: a request of it failed" in done.output
     assert "road session" not in without.output
