@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import orjson
 
-from geo.protobuf import ProtobufError, fields
+from geo.protobuf import Field, ProtobufError, fields
 from geo.tilemath import Tile
 from mapsvc.deadline import Deadline
 from mapsvc.problems import NotFound
@@ -124,12 +124,15 @@ def _packed(whole: bytes) -> Published:
 
 
 def only_layer(tile: bytes, name: str) -> bytes:
-    """A tile (MVT 2.1: layers are field 3, their names field 1 in them) with only the layers of this name. Raises
-    ProtobufError."""
+    """A tile (MVT 2.1: layers are field 3) with only the layers of this name. Raises ProtobufError."""
+    wanted = name.encode()
     return b"".join(
         tile[layer.tag_at : layer.end]
         for layer in fields(tile)
-        if layer.number == 3
-        for told in fields(tile, layer.begin, layer.end)
-        if told.number == 1 and tile[told.begin : told.end] == name.encode()
+        if layer.number == 3 and _name_of(tile, layer) == wanted
     )
+
+
+def _name_of(tile: bytes, layer: Field) -> bytes:
+    """Field 1. It comes before the features, which need not be walked for it: 2,000 of them take 5 ms."""
+    return next((tile[told.begin : told.end] for told in fields(tile, layer.begin, layer.end) if told.number == 1), b"")
