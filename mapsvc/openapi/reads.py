@@ -28,11 +28,11 @@ STATION_ID = Parameter(
 )
 
 
-def _tile_number(name: str, most: int, description: str, example: str) -> Parameter[int]:
+def tile_number(name: str, most: int, description: str, example: str) -> Parameter[int]:
     return Parameter(name, whole(0, most), description, example, where="path")
 
 
-_LAST = (1 << MAX_ZOOM) - 1
+LAST_TILE = (1 << MAX_ZOOM) - 1
 
 NEARBY = Operation(
     id="nearby",
@@ -124,9 +124,9 @@ TILE = Operation(
     + "A feature's id in `stations` is the station's stable number. An empty tile has no bytes. Deeper zooms are the "
     "client's: it scales z 14.",
     parameters=(
-        _tile_number("z", MAX_ZOOM, "Zoom.", "5"),
-        _tile_number("x", _LAST, "Column, at most 2^z - 1.", "16"),
-        _tile_number("y", _LAST, "Row from the north, at most 2^z - 1.", "11"),
+        tile_number("z", MAX_ZOOM, "Zoom.", "5"),
+        tile_number("x", LAST_TILE, "Column, at most 2^z - 1.", "16"),
+        tile_number("y", LAST_TILE, "Row from the north, at most 2^z - 1.", "11"),
         *TILE_TABLE.parameters,
     ),
     responses={200: Response("The tile.", {MVT: {}}, CACHED), 304: NOT_MODIFIED},

@@ -15,8 +15,8 @@ from mapsvc.openapi.read_schemas import (
     or_null,
     record,
 )
-from mapsvc.openapi.reads import CACHED, NOT_MODIFIED, UNCACHED
-from mapsvc.parameter import Parameter, Schema, whole
+from mapsvc.openapi.reads import CACHED, LAST_TILE, NOT_MODIFIED, UNCACHED, tile_number
+from mapsvc.parameter import Schema
 from mapsvc.params import FILTERS, MAX_ID
 from mapsvc.replies import GEOJSON, MVT
 from mapsvc.roads import along, route, waypoints
@@ -277,12 +277,6 @@ ROAD_TILEJSON = Operation(
 )
 
 
-def _number(name: str, most: int, description: str, example: str) -> Parameter[int]:
-    return Parameter(name, whole(0, most), description, example, where="path")
-
-
-_LAST = (1 << MAX_ZOOM) - 1
-
 ROAD_TILE = Operation(
     id="roadTile",
     method="GET",
@@ -293,9 +287,9 @@ ROAD_TILE = Operation(
     description=f"Layer `{VECTOR_LAYERS[0]['id']}` from zoom {MIN_ZOOM} (motorways) to {MAX_ZOOM} (all). "
     + ATTRIBUTION,
     parameters=(
-        _number("z", MAX_ZOOM, f"Zoom, from {MIN_ZOOM}.", "12"),
-        _number("x", _LAST, "Column, at most 2^z - 1.", "2126"),
-        _number("y", _LAST, "Row from the north, at most 2^z - 1.", "1413"),
+        tile_number("z", MAX_ZOOM, f"Zoom, from {MIN_ZOOM}.", "12"),
+        tile_number("x", LAST_TILE, "Column, at most 2^z - 1.", "2126"),
+        tile_number("y", LAST_TILE, "Row from the north, at most 2^z - 1.", "1413"),
     ),
     responses={200: Response("The tile.", {MVT: {}}, CACHED), 304: NOT_MODIFIED},
     refusals=(400, 404, 429, 503),

@@ -14,6 +14,7 @@ import msgspec
 from tqdm import tqdm
 
 from mapsvc import spawn
+from mapsvc.engines.engine import ENVIRONMENT
 from mapsvc.roads.graphs import DESCRIPTION, Description, Graph, building, remove, roads_dir
 from mapsvc.roads.pbf import PbfError, check_pbf
 from mapsvc.roads.valhalla_files import TILES_DIR, configuration, is_installed, program
@@ -34,7 +35,6 @@ STAGES = (
     ("Validating, finishing", "checking"),
     ("Cleaning up", "cleaning up"),
 )
-_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 class BuildError(RuntimeError):
@@ -108,7 +108,7 @@ def _run(name: str, config: Path, files: Sequence[Path], folder: Path, hear: Cal
     argv = ["nice", f"-n{NICE}", str(program(name)), "-c", str(config), *map(str, files)]
     said: list[str] = []
     process = spawn.spawn(
-        argv, deathsig=signal.SIGKILL, log=None, cwd=folder, env=_ENVIRONMENT, stdout=subprocess.PIPE,
+        argv, deathsig=signal.SIGKILL, log=None, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:

@@ -13,6 +13,7 @@ import aiohttp
 
 from mapsvc import spawn
 from mapsvc.child import ended
+from mapsvc.engines.engine import ENVIRONMENT
 from mapsvc.roads.graphs import Graph, Served
 from mapsvc.roads.valhalla_files import configuration, program
 
@@ -21,7 +22,6 @@ START_S = 60.0  # until it answers; a small graph takes a quarter of a second
 START_POLL_S = 0.05
 STATUS_S = 1.0  # for an answer to whether it is there
 STOP_S = 4.0  # it ends within two seconds of the signal, see `drain_seconds`
-_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 class EngineError(RuntimeError):
@@ -56,7 +56,7 @@ class Valhalla:
                 deathsig=signal.SIGKILL,
                 log=log,
                 cwd=self.graph.folder,
-                env=_ENVIRONMENT,
+                env=ENVIRONMENT,
                 stdout=subprocess.DEVNULL,  # a line a request
             )
         loop = asyncio.get_running_loop()

@@ -13,24 +13,22 @@ from aiohttp import web
 from geo.columns import Rows
 from geo.point import Box, unit_vectors
 from geo.select import select
-from geo.tilemath import check_tile
 from geo.world import World
 from mapsvc.bodies import Bodies
 from mapsvc.body import BODY_BYTES, SMALL_BODY_BYTES, read_body
 from mapsvc.listing import rows_in_box
 from mapsvc.openapi import roads as operations
 from mapsvc.params import parse_nothing
-from mapsvc.problems import Fault, NotFound, Problem, Unavailable
+from mapsvc.problems import Unavailable
+from mapsvc.reading import tile_at
 from mapsvc.replies import DESCRIPTION, GEOJSON, MVT, Reply, of_published, of_reply
 from mapsvc.roads.along import Along, Found, parse_along
 from mapsvc.roads.client import RoadsClient
 from mapsvc.roads.reachable import Area, ReachableQuery, area, parse_reachable, told_properties
 from mapsvc.roads.route import parse_route, routes
 from mapsvc.roads.snapping import Snaps
-from mapsvc.roads.tiles import MAX_ZOOM, MIN_ZOOM, RoadTiles
+from mapsvc.roads.tiles import RoadTiles
 from mapsvc.shape import with_members
-
-ROADS_CHANGE = "public, max-age=300"  # a graph is replaced now and then
 
 
 class Roads:
@@ -83,17 +81,12 @@ class Roads:
 
     async def tilejson(self, request: web.Request) -> web.Response:
         parse_nothing(request.rel_url.raw_query_string)
-        return await of_reply(request, Reply(self._tiles.describe(), cache_control=ROADS_CHANGE, etag=True))
+        return await of_reply(request, Reply(self._tiles.describe(), cache_control=DESCRIPTION, etag=True))
 
     async def tile(self, request: web.Request) -> web.Response:
         parse_nothing(request.rel_url.raw_query_string)
         path = request.match_info
-        try:
-            tile = check_tile(int(path["z"]), int(path["x"]), int(path["y"]), MAX_ZOOM)
-        except ValueError as error:
-            raise Problem("There is no such tile.", [Fault("z/x/y", str(error))]) from error
-        if tile.z < MIN_ZOOM:
-            raise NotFound(f"Tiles of roads begin at zoom {MIN_ZOOM}.")
+        tile = tile_at(path["z"], path["x"], path["y"])
         return of_published(request, await self._tiles.find(tile), DESCRIPTION, MVT)
 
     # -- answers ------------------------------------------------------------------------------------------------------

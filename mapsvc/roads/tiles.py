@@ -56,9 +56,9 @@ class RoadTiles:
 
     async def find(self, tile: Tile) -> Published:
         """Raises Problem."""
-        served = self._served()
         if not MIN_ZOOM <= tile.z <= MAX_ZOOM:
             raise NotFound(f"Tiles of roads are of zoom {MIN_ZOOM} to {MAX_ZOOM}.")
+        served = self._served()
         key = _Key(served.graph, tile)
         if found := self._kept.get(key):
             self._kept.move_to_end(key)
