@@ -9,7 +9,8 @@ they move together until it is (STRAIGHT, BEST). Where even the nearest points a
 without the station goes by way of the line's own point. Its oracle is Valhalla asked directly (tests/e2e/test_roads.py).
 
 Candidates are chosen by air line, filters first; at most MOST are asked about, the nearest of each section of the line
-(`is_complete` says whether that was all). Without Valhalla the stations beside a given line come by offset, without detours.
+(`is_complete` says whether that was all); those of an answer by offset until there are enough of them. Without Valhalla the
+stations beside a given line come by offset, without detours.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ MEASURED_AT_ONCE = 2  # lines of a worker
 MEASURE_S = 2.0  # for what stands beside a line; 20,000 stations and 200,000 positions take 0.1 s
 MEASURE_PART = 200  # stations between two looks at the clock
 AT_ONCE = 2  # calls of one request with Valhalla: others have their turns
+FEW = 2 * AT_ONCE  # stations: it is not worth while to ask about fewer
 
 MAX_DISTANCE_M, DISTANCE_M = 50_000, 5_000
 MAX_DETOUR_S, DETOUR_S = 7_200, 900
@@ -174,52 +176,64 @@ class Along:
     async def find(self, query: AlongQuery) -> Found:
         """Raises Problem."""
         deadline = Deadline.after(ALONG_S)
-        if self._client.served() is None:
-            return await self._find(query, deadline)
-        with self._client.one_graph():
-            return await self._find(query, deadline)
-
-    async def _find(self, query: AlongQuery, deadline: Deadline) -> Found:
-        line, duration_s = query.line, None
-        if line is None:
-            line, duration_s = await self._routed(query, deadline)
+        near: Candidates | None = None
         try:
-            async with asyncio.timeout(MEASURE_S):
-                candidates = await self._candidates(line, query)
-        except TimeoutError:
-            raise Unavailable("The line takes too long to look along.", 2) from None
-        try:
-            extra = await Detours(self._client, self._snaps, line, query.avoid, deadline).of(candidates)
-            degraded = ""
+            with self._client.one_graph():
+                line, duration_s = await self._line(query, deadline)
+                near = await self._candidates(line, query)
+                return await self._by_road(query, line, duration_s, near, deadline)
         except RoadsAwayError as error:
             if query.line is None:
                 raise away(error) from None
-            extra, degraded = np.full((len(candidates.nums), 2), np.nan), error.reason
-        return self._answer(line, duration_s, query, candidates, extra, degraded)
+            near = near or await self._candidates(query.line, query)
+            extra = np.full((len(near.nums), 2), np.nan)
+            return self._answer(query, query.line, None, near, extra, error.reason)
 
-    async def _routed(self, query: AlongQuery, deadline: Deadline) -> tuple[Line, float]:
+    async def _line(self, query: AlongQuery, deadline: Deadline) -> tuple[Line, float | None]:
+        """And the seconds that it takes, where they are known. Raises RoadsAwayError, Problem."""
+        if query.line is not None:
+            return query.line, None
         asked = RouteQuery(query.waypoints, query.avoid, maneuvers=False)
         try:
-            try:
-                trip = (await find_trips(self._client, asked, deadline))[0]
-            except RefusedError as error:
-                raise await refusal(self._client, error, query.waypoints, deadline) from None
-        except RoadsAwayError as error:
-            raise away(error) from None
+            trip = (await find_trips(self._client, asked, deadline))[0]
+        except RefusedError as error:
+            raise await refusal(self._client, error, query.waypoints, deadline) from None
         try:
             with self._client.reading():
                 lat, lon = joined(trip["legs"])
                 duration_s = float(trip["summary"]["time"])
             return Line(lat, lon), duration_s
-        except RoadsAwayError as error:
-            raise away(error) from None
         except LineError:
             raise Unprocessable(
                 "The route has no length.", [Fault("/waypoints", "two different places at least")], in_body=True
             ) from None
 
+    async def _by_road(
+        self, query: AlongQuery, line: Line, duration_s: float | None, near: Candidates, deadline: Deadline
+    ) -> Found:
+        """Asks about as many as the answer takes. Raises RoadsAwayError."""
+        detours = Detours(self._client, self._snaps, line, query.avoid, deadline)
+        extra, count, fitting = np.zeros((0, 2)), 0, 0
+        while True:
+            more = MOST if query.sort == BY_DETOUR else max(FEW, query.limit - fitting)
+            extra = np.concatenate((extra, await detours.of(near.part(count, count + more))))
+            count = len(extra)
+            found = self._answer(query, line, duration_s, near.part(0, count), extra, "")
+            fitting = len(found.rows)
+            if fitting == query.limit or count == len(near.nums):
+                return found
+
     async def _candidates(self, line: Line, query: AlongQuery) -> Candidates:
-        """Filters first; then which of these stand beside the line, in a thread: a line may pass a town a hundred times."""
+        """Filters first; then which of these stand beside the line, in a thread: a line may pass a town a hundred times.
+        Raises Unavailable when that takes too long."""
+        try:
+            async with asyncio.timeout(MEASURE_S):
+                return await self._beside(line, query)
+        except TimeoutError:
+            raise Unavailable("The line takes too long to look along.", 2) from None
+
+    async def _beside(self, line: Line, query: AlongQuery) -> Candidates:
+        """Raises TimeoutError."""
         world = self._world
         world.advance(self._now_ms())
         s, rows = world.stations, rows_about(world, line, query.max_distance_m)
@@ -233,10 +247,12 @@ class Along:
         index, offset_m, distance_m = beside.index[keep], beside.offset_m[keep], beside.distance_m[keep]
         chosen = _spread(offset_m, distance_m, line.length_m, MOST)
         at = index[chosen]
-        return Candidates(nums[at], lat[at], lon[at], offset_m[chosen], distance_m[chosen], len(index))
+        return Candidates(
+            nums[at], lat[at], lon[at], offset_m[chosen], distance_m[chosen], len(index), len(index) == len(chosen)
+        )
 
     def _answer(
-        self, line: Line, duration_s: float | None, query: AlongQuery, near: Candidates, extra: Floats, degraded: str
+        self, query: AlongQuery, line: Line, duration_s: float | None, near: Candidates, extra: Floats, degraded: str
     ) -> Found:
         """As the stations are now."""
         world = self._world
@@ -253,7 +269,7 @@ class Along:
         at = there[best]
         return Found(
             rows[at], chosen.counts[best], chosen.max_kw[best], near.offset_m[at], near.distance_m[at], extra[at, 0],
-            extra[at, 1], line.length_m, duration_s, near.considered, near.considered == len(near.nums), degraded,
+            extra[at, 1], line.length_m, duration_s, near.considered, near.is_complete, degraded,
         )  # fmt: skip
 
 
@@ -264,6 +280,17 @@ class Candidates(NamedTuple):
     offset_m: Floats
     distance_m: Floats
     considered: int  # before the nearest of each section were chosen
+    is_complete: bool
+
+    def part(self, first: int, last: int) -> Candidates:
+        some = slice(first, last)
+        return self._replace(
+            nums=self.nums[some],
+            lat=self.lat[some],
+            lon=self.lon[some],
+            offset_m=self.offset_m[some],
+            distance_m=self.distance_m[some],
+        )
 
 
 def _measured(line: Line, xyz: Floats, max_distance_m: float, give_up_at: float) -> Beside:
@@ -310,6 +337,7 @@ class Detours:
         self._one_at_a_time = asyncio.Semaphore(AT_ONCE)
         self._without: dict[Window, Leg | None] = {}
         self._best: dict[Window, bool] = {}
+        self._places: dict[tuple[float, bool], Place] = {}
 
     async def of(self, near: Candidates) -> Floats:
         """(n, 2): seconds and metres, nan where no way leads. Raises RoadsAwayError."""
@@ -388,6 +416,13 @@ class Detours:
         return None
 
     def _place(self, offset_m: float, with_heading: bool) -> Place:
+        """Kept: many windows share their points."""
+        asked = offset_m, with_heading
+        if asked not in self._places:
+            self._places[asked] = self._placed(offset_m, with_heading)
+        return self._places[asked]
+
+    def _placed(self, offset_m: float, with_heading: bool) -> Place:
         line = self._line
         at = line.at(offset_m)
         if not with_heading:

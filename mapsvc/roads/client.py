@@ -1,7 +1,8 @@
 """What an API worker has of Valhalla: one door, with a deadline, a bound, and errors that say whose they are.
 
-Invariants: no call lasts longer than its deadline. At most RUNNING calls of a worker are with Valhalla and WAITING wait for
-that; who comes then is told so at once, so that routes cannot pile up before nearby and tiles. A call that met a closed
+Invariants: no call lasts longer than its deadline. At most REQUESTS of a worker are answered at a time, RUNNING calls of them
+are with Valhalla and WAITING wait for that; who comes then is told so at once, before anything was computed for him, so that
+routes cannot pile up before nearby and tiles. A call that met a closed
 connection is made once more, as none changes anything. After FAILURES deadlines in a row without an answer to anybody, nobody
 waits any more: one call in PROBE_S tries whether it answers again.
 Request bodies hold drivers' positions: they are never logged, nor is what Valhalla says of them.
@@ -25,6 +26,7 @@ from cache.tasks import end
 from mapsvc.deadline import Deadline
 from mapsvc.roads.graphs import Served, served, served_note
 
+REQUESTS = 16
 RUNNING = 4
 WAITING = 32
 FAILURES = 3
@@ -74,6 +76,7 @@ class RoadsClient:
         self._looked_at = 0.0
         self._note: tuple[int, int] | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._requests = 0
         self._running = asyncio.Semaphore(RUNNING)
         self._waiting = 0
         self._failures = 0
@@ -127,14 +130,19 @@ class RoadsClient:
 
     @contextmanager
     def one_graph(self) -> Iterator[Served]:
-        """All calls within are of the graph that is served now, even if another one comes meanwhile. Raises RoadsAwayError."""
+        """A request: all calls within are of the graph that is served now, even if another one comes meanwhile. Raises
+        RoadsAwayError."""
         served = self.served()
         if served is None:
             raise self._is_away(NO_ROADS)
+        if self._requests >= REQUESTS:
+            raise self._is_away(BUSY)
+        self._requests += 1
         token = _of_request.set(served)
         try:
             yield served
         finally:
+            self._requests -= 1
             _of_request.reset(token)
 
     @contextmanager

@@ -133,23 +133,23 @@ class Roads:
             "geometry": found.geometry,
             "properties": told_properties(query),
         }
-        if not query.with_stations:
+        if found.shape is None:
             return orjson.dumps(told)
-        rows, count = self._inside(found, query)
+        rows, count = self._inside(found.shape, query)
         chosen = select(self._current(), rows, query.wanted)
         items = self._bodies.filtered_summaries(rows, chosen.counts, chosen.max_kw)
         told["stations_inside"] = count
         return b'%b,"stations":[%b]}' % (orjson.dumps(told)[:-1], items.joined)
 
-    def _inside(self, found: Area, query: ReachableQuery) -> tuple[Rows, int]:
+    def _inside(self, area: shapely.Geometry, query: ReachableQuery) -> tuple[Rows, int]:
         """The nearest matching stations of the area by air line, ties in order of num, and how many match."""
         world = self._current()
-        west, south, east, north = found.shape.bounds
+        west, south, east, north = area.bounds
         parts = list(rows_in_box(world, Box(west, south, east, north), -1))
         rows = np.concatenate(parts) if parts else np.zeros(0, np.int32)
         rows = rows[select(world, rows, query.wanted).keep]
         s = world.stations
-        rows = rows[shapely.contains_xy(found.shape, s.lon[rows], s.lat[rows])]
+        rows = rows[shapely.contains_xy(area, s.lon[rows], s.lat[rows])]
         here = unit_vectors(np.array([query.at.lat]), np.array([query.at.lon]))[0]
         nearest_first = np.argsort(-(s.xyz[rows] @ here), kind="stable")
         return rows[nearest_first[: query.limit]], len(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NamedTuple
 
 import shapely
@@ -51,10 +52,10 @@ class ReachableQuery(NamedTuple):
 
 
 class Area(NamedTuple):
-    """`geometry`: GeoJSON; `shape`: the same for shapely, x = lon."""
+    """`geometry`: GeoJSON; `shape`: the same for shapely, x = lon, if stations inside are asked for."""
 
     geometry: dict[str, Any]
-    shape: shapely.Geometry
+    shape: shapely.Geometry | None
 
 
 def parse_reachable(query: str) -> ReachableQuery:
@@ -100,15 +101,23 @@ async def area(client: RoadsClient, snaps: Snaps, query: ReachableQuery) -> Area
             told = await client.ask("isochrone", body, deadline)
             with client.reading():
                 geometry = told["features"][0]["geometry"]
-                shape = shapely.make_valid(shapely.geometry.shape(geometry))
-                if shape.is_empty:
+                if geometry["type"] not in ("Polygon", "MultiPolygon") or not geometry["coordinates"]:
                     raise ValueError
+                shape = await asyncio.to_thread(_shape, geometry) if query.with_stations else None
     except RoadsAwayError as error:
         raise away(error) from None
     except RefusedError:
         raise _no_road() from None
-    shapely.prepare(shape)
     return Area(geometry, shape)
+
+
+def _shape(geometry: dict[str, Any]) -> shapely.Geometry:
+    """Raises ValueError. A large area takes milliseconds: not on the event loop."""
+    shape = shapely.make_valid(shapely.geometry.shape(geometry))
+    if shape.is_empty:
+        raise ValueError
+    shapely.prepare(shape)
+    return shape
 
 
 def _no_road() -> Problem:

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from mapsvc.generate_plan import plan
+from mapsvc.roads.engine import NICE
 from tests.e2e.roads_stack import MADE_UP_STATIONS, RoadsStack, made_up_roads, needs_valhalla
 from tests.e2e.stack import eventually
 
@@ -96,6 +97,14 @@ async def test_killed_again_and_again_it_comes_back_and_nobody_waits(served: Roa
         await answers_again(served)
         assert served.restarts == before + kill + 1
     assert (await ask(served, "/v1/route", ROUTE)).status == 200
+
+
+async def test_half_of_the_cores_are_free_of_roads(served: RoadsStack) -> None:
+    pid = served.keeper.pid
+    assert pid is not None
+    ours = os.sched_getaffinity(0)
+    assert len(os.sched_getaffinity(pid)) == max(1, len(ours) // 2)
+    assert os.getpriority(os.PRIO_PROCESS, pid) == NICE
 
 
 async def test_stopped_it_is_found_out_and_replaced(served: RoadsStack) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
@@ -149,6 +150,37 @@ async def test_too_many_are_told_to_be_so_and_chosen_over_the_whole_line() -> No
     assert (found.considered, found.is_complete) == (3 * MOST + 2, False)
     assert len(found.rows) == MOST
     assert {3 * MOST + 1, 3 * MOST + 2} < set(nums(world, found))
+
+
+@pytest.mark.parametrize("limit", [1, 5, 20, MOST])
+async def test_by_offset_no_more_are_asked_about_than_the_answer_takes(limit: int) -> None:
+    """The same stations and detours as of all; every third takes too long to get to."""
+    world = world_of([(48.0 + 0.004 * (k % 5), 7.001 + k / 120) for k in range(MOST - 2)])
+    whole = FakeValhalla()
+    whole.detour_of = lambda lat, lon: 1000.0 if round((lon - 7.001) * 120) % 3 == 0 else 0.0
+    some = FakeValhalla()
+    some.detour_of = whole.detour_of
+    all_of_them = await answer(world, whole, beside(max_detour_s=900))
+    found = await answer(world, some, beside(max_detour_s=900, limit=limit))
+    assert nums(world, found) == nums(world, all_of_them)[:limit]
+    assert found.detour_s.tolist() == all_of_them.detour_s.tolist()[:limit]
+    assert (found.considered, found.is_complete) == (MOST - 2, True)
+    by_station = [sum(len(body["locations"]) == 3 for body in routes_asked(fake)) for fake in (some, whole)]
+    assert by_station[1] == MOST - 2
+    assert by_station[0] <= min(by_station[1], 1.5 * limit + 2 * along.FEW)
+
+
+async def test_who_is_one_too_many_has_the_stations_of_his_line_at_least() -> None:
+    world = world_of([(48.02, 7.4), (48.0, 7.2)])
+    async with asking(FakeValhalla()) as client:
+        with ExitStack() as under_way:
+            for _ in range(clients.REQUESTS):
+                under_way.enter_context(client.one_graph())
+            found = await along_in(world, client).find(beside())
+            assert (nums(world, found), found.degraded) == ([2, 1], "busy")
+            with pytest.raises(Unavailable) as failure:
+                await along_in(world, client).find(by_way_of(WEST, EAST))
+    assert failure.value.retry_after_s == 1
 
 
 async def test_filters_go_first() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mapsvc.roads.client import (
     DEADLINE,
     FAILURES,
     NO_ROADS,
+    REQUESTS,
     RUNNING,
     UNREACHABLE,
     WAITING,
@@ -119,6 +121,22 @@ async def test_few_are_with_the_engine_and_not_many_wait() -> None:
     assert {one.reason for one in refused} == {BUSY}
     assert len(refused) == 10
     assert told == {BUSY: len(refused)}
+
+
+async def test_one_request_too_many_is_told_so_before_anything_is_done() -> None:
+    fake, told = FakeValhalla(), Counter[str]()
+    async with asking(fake, lambda reason: told.update([reason])) as client:
+        with ExitStack() as under_way:
+            for _ in range(REQUESTS):
+                under_way.enter_context(client.one_graph())
+            for _ in range(2):
+                with pytest.raises(RoadsAwayError) as failure, client.one_graph():
+                    pass
+                assert failure.value.reason == BUSY
+        with client.one_graph():  # they have gone
+            pass
+    assert told == {BUSY: 2}
+    assert not fake.asked
 
 
 async def test_who_waits_for_a_turn_waits_until_the_deadline_only() -> None:
