@@ -42,6 +42,7 @@ export function createMapView({ library, container, start, filters, theme, style
   function overlay() {
     if (map.getSource(SOURCE)) return;
     const colours = ROUTE[now.theme];
+    for (const status of SIGNS) map.addImage(`sign-${status}`, drawSign(status, now.theme), { pixelRatio: 2 });
     for (const name of Object.keys(drawn)) map.addSource(name, { type: "geojson", data: drawn[name] });
     map.addSource(SOURCE, stationSource(tilesUrl()));
     const before = map.getLayer(ROADS_BELOW) ? ROADS_BELOW : undefined;
@@ -80,10 +81,6 @@ export function createMapView({ library, container, start, filters, theme, style
     }
   }
 
-  map.on("styleimagemissing", ({ id }) => {
-    const status = id.replace(/^sign-/, "");
-    if (SIGNS.includes(status) && !map.hasImage(id)) map.addImage(id, drawSign(status, now.theme), { pixelRatio: 2 });
-  });
   map.on("style.load", overlay);
   map.once("idle", findRoads);
   map.on("error", ({ error }) => console.warn("map:", error?.message)); // a tile that does not come is asked for again

@@ -20,6 +20,13 @@ const AT_ZOOMS = (value) => [
   "interpolate", ["linear"], ["zoom"], 11, scaled(value, 0.6), 14, scaled(value, 0.95), 17, scaled(value, 1.3),
 ];
 
+/** 931, 1.9k, 24k: a circle holds no more. */
+const short = (count) => [
+  "step", count, ["to-string", count],
+  1000, ["concat", ["to-string", ["/", ["floor", ["/", count, 100]], 10]], "k"],
+  10000, ["concat", ["to-string", ["floor", ["/", count, 1000]]], "k"],
+];
+
 export const stationSource = (tiles) => ({ type: "vector", tiles: [tiles], minzoom: 0, maxzoom: MAX_TILE_ZOOM });
 
 /** Layers from below to above. */
@@ -32,7 +39,7 @@ export function stationLayers(theme) {
     {
       id: "aggregates", type: "circle", source: SOURCE, "source-layer": "aggregates", maxzoom: FIRST_STATION_ZOOM,
       paint: {
-        "circle-radius": ["interpolate", ["linear"], ["log10", ["max", 1, ["get", "count"]]], 0, 9, 1, 13, 2, 17, 4, 24],
+        "circle-radius": ["interpolate", ["linear"], ["log10", ["max", 1, ["get", "count"]]], 0, 14, 1, 16, 2, 19, 4, 24],
         "circle-color": [
           "case", isUnknown, colours.unknown,
           ["interpolate", ["linear"], share, 0, colours.out_of_service, 0.25, colours.busy, 0.6, colours.free],
@@ -43,8 +50,8 @@ export function stationLayers(theme) {
     {
       id: "aggregate-counts", type: "symbol", source: SOURCE, "source-layer": "aggregates", maxzoom: FIRST_STATION_ZOOM,
       layout: {
-        "text-field": ["concat", ["to-string", ["get", "free"]], "/", ["to-string", total]],
-        "text-size": 10, "text-font": ["sans-serif"], "text-allow-overlap": false, "text-padding": 0,
+        "text-field": ["format", short(["get", "free"]), { "font-scale": 1.15 }, "\n", {}, ["concat", "/", short(total)], { "font-scale": 0.85 }],
+        "text-size": 11, "text-line-height": 1, "text-font": ["sans-serif"], "text-allow-overlap": false, "text-padding": 0,
         "symbol-sort-key": ["-", 0, total],
       },
       paint: { "text-color": theme === "dark" ? "#10151c" : "#ffffff" },
