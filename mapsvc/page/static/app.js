@@ -63,7 +63,6 @@ state.on((now, before) => {
   if (hasMoved(now, before) && isElsewhere(now)) map.jumpTo(now); // back, or another fragment
 });
 map.setUnits(state.get().units);
-map.onceShown(() => performance.mark("shown"));
 window.mapPage = { state, map, live }; // for whoever looks in from the console, and for tests
 
 function hasMoved(now, before) {

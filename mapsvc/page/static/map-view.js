@@ -25,6 +25,7 @@ export function createMapView({ library, container, start, filters, theme, style
     maxZoom: 19,
     fadeDuration: 0, // a new tile is there at once: nothing blinks
     refreshExpiredTiles: false, // live.js says when there is something new
+    zoomLevelsToOverscale: undefined, // a tile beyond the last zoom is that tile, and not a part of it: so it can be refreshed
     dragRotate: false,
     pitchWithRotate: false,
     attributionControl: false,
@@ -82,6 +83,11 @@ export function createMapView({ library, container, start, filters, theme, style
   }
 
   map.on("style.load", overlay);
+  map.on("render", function look() {
+    if (!map.getLayer("stations") || !map.queryRenderedFeatures({ layers: CLICKABLE }).length) return;
+    performance.mark("stations"); // how long a driver waited for them
+    map.off("render", look);
+  });
   map.once("idle", findRoads);
   map.on("error", ({ error }) => console.warn("map:", error?.message)); // a tile that does not come is asked for again
 
@@ -231,7 +237,6 @@ export function createMapView({ library, container, start, filters, theme, style
     pickPoint,
     onStations: (listener) => onStations.add(listener),
     onMoved: (listener) => map.on("moveend", listener),
-    onceShown: (listener) => map.once("idle", listener),
     refreshTiles,
     setFilters(filters) {
       now.filters = filters;
