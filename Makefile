@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 PYTEST_ARGS ?= -n 2 --dist worksteal
 TORTURE_LIMIT := 3h
 .DEFAULT_GOAL := help
-.PHONY: help setup run test torture load load-web bench bench-quick bench-ingest bench-roads lint format lock clean
+.PHONY: help setup run test torture load load-web bench bench-quick bench-ingest bench-roads bench-page screenshots lint format lock clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -64,6 +64,14 @@ bench-ingest: ## S5 and S6: 20,000 updates/s for 10 minutes, and how soon they a
 bench-roads: ## S10: drive times and routes beside Valhalla itself, and what they do to other requests: 10 minutes (QUICK=1: 2)
 	@deploy/setup.sh bench
 	@exec setpriv --pdeathsig TERM -- $(PYTHON) -m loadtests.bench.roads $(if $(QUICK),quick,full) $(BENCH_ARGS)
+
+bench-page: ## S11: the map page in headless Chromium: when stations are drawn, bytes, a pushed status on screen: 4 minutes (QUICK=1: 1)
+	@deploy/setup.sh test
+	@exec setpriv --pdeathsig TERM -- $(PYTHON) -m loadtests.bench.page $(if $(QUICK),quick,full) $(BENCH_ARGS)
+
+screenshots: ## pictures of the map page's main views, in var/screenshots (PICTURE_ARGS="--url http://…": of a service that runs)
+	@deploy/setup.sh test
+	@exec setpriv --pdeathsig TERM -- $(PYTHON) -m loadtests.bench.page.pictures $(PICTURE_ARGS)
 
 lint: ## ruff and mypy --strict
 	$(PYTHON) -m ruff check .

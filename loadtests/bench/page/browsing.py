@@ -1,4 +1,4 @@
-"""A headless Chromium that looks at the map page, and what the page can be asked: for the benchmark, the pictures and the tests.
+"""A headless Chromium that looks at the map page, and what the page can be asked: for benchmark, pictures and tests.
 
 Chromium is the distribution's, rendering in software; Playwright drives it and brings none of its own.
 """
@@ -30,7 +30,8 @@ SAMPLE = """
   map.on("render", () => {
     const { x, y } = map.project([lon, lat]);
     const ratio = map.getPixelRatio();
-    gl.readPixels(Math.round((x + dx) * ratio), Math.round(map.getCanvas().height - (y + dy) * ratio), 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
+    const left = Math.round((x + dx) * ratio), up = Math.round(map.getCanvas().height - (y + dy) * ratio);
+    gl.readPixels(left, up, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel);
     seen.push([performance.timeOrigin + performance.now(), pixel[0], pixel[1], pixel[2]]);
   });
   map.triggerRepaint();
