@@ -7,6 +7,7 @@ import { CLICKABLE, FIRST_STATION_ZOOM, MAX_TILE_ZOOM, SIGNS, SOURCE, TILES, dra
 const CLOSE_ZOOM = 15;
 const CLICK_PX = 10; // about a click: fingers are not exact
 const ROUTE = { light: { line: "#1d4ed8", casing: "#ffffff", area: "#1d4ed8" }, dark: { line: "#7aa7ff", casing: "#10151c", area: "#7aa7ff" } };
+const NARROW_PX = 640; // the map's width below which the attribution is folded, as its makers allow
 const NOTHING = { type: "FeatureCollection", features: [] };
 
 /**
@@ -34,6 +35,7 @@ export function createMapView({ library, container, start, filters, theme, style
   map.touchZoomRotate.disableRotation();
   map.keyboard.disableRotation();
   map.addControl(new library.AttributionControl({ compact: true }), "bottom-right");
+  if (container.clientWidth < NARROW_PX) map.once("load", foldAttribution);
   map.addControl(new library.ScaleControl({ maxWidth: 90 }), "bottom-left");
 
   // -- what is drawn -----------------------------------------------------------------------------------------------
@@ -65,6 +67,12 @@ export function createMapView({ library, container, start, filters, theme, style
     if (!now.roads || map.getSource("roads") || styleUrl || !map.getSource(SOURCE)) return;
     map.addSource("roads", roadSource(now.roads.tiles, now.roads.bounds, now.roads.attribution));
     for (const layer of roadLayers(now.theme)) map.addLayer(layer, map.getLayer("area") ? "area" : ROADS_BELOW);
+  }
+
+  function foldAttribution() {
+    const folded = container.querySelector(".maplibregl-ctrl-attrib");
+    folded?.classList.remove("maplibregl-compact-show");
+    folded?.removeAttribute("open");
   }
 
   /** Roads come with their own extract; without one the map has none. */
