@@ -95,7 +95,7 @@ class Settings:
     """The table. The environment variable is the field's name in capitals."""
 
     port: int = _row(8080, *_whole(0, 65535), "port of the HTTP API; 0: a free one")
-    admin_port: int = _row(8081, *_whole(0, 65535), "loopback port of `/metrics`; 0: a free one")
+    admin_port: int = _row(8081, *_whole(0, 65535), "loopback port of `/metrics` and `/ops`; 0: a free one")
     listen: str = _row(
         "127.0.0.1", _address, "an address or host name", "address that the HTTP API binds; 0.0.0.0: all"
     )

@@ -37,6 +37,7 @@ from mapsvc.child import (
     trim_log,
 )
 from mapsvc.engines import EngineError, PostgresEngine, RedisEngine
+from mapsvc.ops import serving as ops
 from mapsvc.preflight import UpError, check_ports, locked
 from mapsvc.roads import graphs
 from mapsvc.roads.keeper import Keeper
@@ -122,7 +123,7 @@ class Up:
             await self._start_engines(stack, watchers)
             await self._migrate()
             await self._fill_if_empty()
-            admin_port = await self._serve_metrics(stack)
+            admin_port = await self._serve_admin(stack)
             self._start_roads(watchers)
             await self._start_roles(stack, watchers)
             serve = next(child for child in self.children if child.role == "serve")
@@ -229,18 +230,23 @@ class Up:
             if code:
                 say(f"there are no roads: `mapsvc roads` failed ({describe_exit(code)})")
 
-    async def _serve_metrics(self, stack: AsyncExitStack) -> int:
+    async def _serve_admin(self, stack: AsyncExitStack) -> int:
         sockets = run_dir(self.settings.data_dir)
         for stale in merged_metrics.sockets_in(sockets):
             stale.unlink()
-        runner = web.AppRunner(
-            merged_metrics.app(sockets, lambda: generate_latest(self._registry).decode()), access_log=None
-        )
+        application = merged_metrics.app(sockets, lambda: generate_latest(self._registry).decode())
+        ops.add_to(application, self._find_api)
+        runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, spawn.LOOPBACK, self.settings.admin_port).start()
         port: int = runner.addresses[0][1]
         return port
+
+    def _find_api(self) -> str | None:
+        return next(
+            (welcome.reachable(c.address) for c in self.children if c.role == "serve" and c.ready.is_set()), None
+        )
 
     def _start_roads(self, watchers: asyncio.TaskGroup) -> None:
         self._restarts.labels("valhalla")

@@ -21,6 +21,7 @@ async def lines(address: str, public_url: str | None, admin_port: int) -> list[s
         "",
         f"  Stations:  {base}/" + (f"  (public: {public_url})" if public_url else ""),
         f"  Metrics:   http://127.0.0.1:{admin_port}/metrics",
+        f"  Ops view:  http://127.0.0.1:{admin_port}/ops",
         "",
         f"  curl {base}/healthz",
         f"  curl '{base}/v1/nearby?lat={lat:.5f}&lon={lon:.5f}&limit=3'",

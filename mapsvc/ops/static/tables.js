@@ -1,0 +1,66 @@
+// Tables that are filled again and again: rows are kept by key and cells are written only where they changed.
+
+import { el, mark, order, say } from "./dom.js";
+
+/**
+ * @param {{caption: string, columns: [id: string, title: string, kind: "text"|"number"][], sort?: {by: string, down: boolean}}} about
+ *   with `sort` the heads are buttons
+ */
+export function createTable(about) {
+  let sort = about.sort, rows = [];
+  const kept = new Map();
+  const heads = new Map(about.columns.map(([id, title, kind]) => [id, head(id, title, kind)]));
+  const body = el("tbody");
+  const node = el("table", {}, el("caption", {}, about.caption), el("thead", {}, el("tr", {}, ...heads.values())), body);
+
+  function head(id, title, kind) {
+    const node = el("th", { scope: "col", class: kind });
+    if (!about.sort) return node.append(title), node;
+    const button = el("button", { type: "button" }, title);
+    button.addEventListener("click", () => {
+      // Numbers are looked at from the greatest, names from A.
+      sort = { by: id, down: sort.by === id ? !sort.down : kind === "number" };
+      draw();
+    });
+    node.append(button);
+    return node;
+  }
+
+  /** `all`: [{key, cells: {column: text}, values?: {column: what it sorts by}, look?: column}] */
+  function show(all) {
+    rows = all;
+    draw();
+  }
+
+  function draw() {
+    if (about.sort) {
+      rows = [...rows].sort((a, b) => (sort.down ? -1 : 1) * compare(a.values[sort.by], b.values[sort.by]) || compare(a.key, b.key));
+      for (const [id, node] of heads) {
+        if (id === sort.by) mark(node, "aria-sort", sort.down ? "descending" : "ascending");
+        else node.removeAttribute("aria-sort");
+      }
+    }
+    const drawn = rows.map(row);
+    for (const key of [...kept.keys()]) if (!rows.some((one) => one.key === key)) kept.delete(key);
+    order(body, drawn);
+  }
+
+  function row({ key, cells, look, shares }) {
+    if (!kept.has(key)) {
+      kept.set(key, el("tr", { "data-key": key }, ...about.columns.map(([, , kind], i) =>
+        i === 0 ? el("th", { scope: "row", class: kind }) : el("td", { class: kind }))));
+    }
+    const node = kept.get(key);
+    about.columns.forEach(([id], i) => {
+      say(node.children[i], cells[id]);
+      node.children[i].classList.toggle("zero", cells[id] === "0");
+      if (look) mark(node.children[i], "data-level", look === id ? "look" : "");
+      if (shares && id in shares) node.children[i].style.setProperty("--share", shares[id]);
+    });
+    return node;
+  }
+
+  return { node, show };
+}
+
+const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en"));
