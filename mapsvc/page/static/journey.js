@@ -18,8 +18,8 @@ export function createJourney(page) {
 
   const list = placeList();
   const from = createPlaceField(page, { name: "from", list });
-  const to = createPlaceField(page, { name: "to", list });
   const swap = el("button", { type: "button", class: "swap", "aria-label": t("journey.swap"), title: t("journey.swap"), onclick: turnAround }, icon("swap"));
+  const to = createPlaceField(page, { name: "to", list, more: swap });
   const note = el("div", { class: "notes" });
   const ways = el("div");
   const steps = el("ol", { class: "steps" });
@@ -28,7 +28,7 @@ export function createJourney(page) {
   const along = createAlongWay(page);
   const node = el("section", { "aria-labelledby": "journey-title" },
     el("h2", { id: "journey-title", tabIndex: -1 }, t("journey.title")),
-    list, from.node, swap, to.node,
+    list, from.node, to.node,
     el("fieldset", { class: "choice" }, el("legend", {}, t("journey.avoid")), el("div", { class: "chips" },
       ["tolls", "ferries", "motorways"].map((one) => chip("checkbox", t(`journey.${one}`), false, (on) => (on ? avoid.add(one) : avoid.delete(one), ask()))))),
     note, ways, directions, along.node);
@@ -96,7 +96,7 @@ export function createJourney(page) {
     const maneuvers = route.legs.flatMap((leg) => leg.maneuvers);
     say(stepsTitle, t("journey.directions", { n: maneuvers.length }));
     fill(steps, maneuvers.map(({ instruction, distance_m }) =>
-      el("li", {}, el("span", {}, instruction), distance_m ? el("span", { class: "muted" }, format.distance(distance_m)) : null)));
+      el("li", {}, el("span", {}, instruction), distance_m >= 5 ? el("span", { class: "muted" }, format.distance(distance_m)) : null)));
   }
 
   function showWays() {

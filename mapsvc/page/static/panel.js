@@ -74,7 +74,7 @@ export function createPanel({ root, state, map, t, format }) {
     const cog = button("", () => {
       settings.hidden = !settings.hidden;
       cog.setAttribute("aria-expanded", String(!settings.hidden));
-    }, { class: "cog", "aria-label": t("settings"), title: t("settings"), "aria-expanded": "false", "aria-controls": "settings" });
+    }, { class: "cog", "aria-label": t("settings"), title: t("settings"), "aria-expanded": "false", "aria-controls": "settings", data: { focus: "settings" } });
     cog.append(icon("settings"));
     tabs = el("nav", { "aria-label": t("panel.views") },
       Object.keys(VIEWS).map((name) => button(t(`view.${name}`), () => choose(name), { data: { view: name } })), cog);
@@ -177,10 +177,10 @@ export function createPanel({ root, state, map, t, format }) {
 
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.defaultPrevented) return;
-    if (message.firstChild) fill(message);
-    else if (state.get().station) card.back();
+    if (state.get().station) card.back();
     else if (several) leave();
     else if (!settings.hidden) tabs.querySelector(".cog").click();
+    else fill(message);
   });
   map.onStations(clicked);
   state.on(changed);

@@ -2,8 +2,8 @@
 
 import { attribute, button, el, fill, newId, say, set } from "./dom.js";
 
-/** @param {{name: "from"|"to", list: HTMLElement}} of list: the datalist of stations, see `fillList` */
-export function createPlaceField({ state, map, t, format, seen, geolocate }, { name, list }) {
+/** @param {{name: "from"|"to", list: HTMLElement, more?: HTMLElement}} of list: the datalist of stations, see `fillList` */
+export function createPlaceField({ state, map, t, format, seen, geolocate }, { name, list, more = null }) {
   const [id, faultId] = [newId("place"), newId("fault")];
   const input = el("input", { id, type: "text", autocomplete: "off", placeholder: t("place.hint"), list: list.id, "aria-describedby": faultId, onchange: typed });
   const fault = el("p", { id: faultId, class: "problem" });
@@ -14,7 +14,7 @@ export function createPlaceField({ state, map, t, format, seen, geolocate }, { n
       button(t("place.here"), async () => choose(await geolocate()), { class: "small" }),
       button(t("place.pick"), pick, { class: "small" }),
       name === "from" ? button(t("place.centre"), () => choose({ ...map.centre(), name: t("place.centre") }), { class: "small" }) : null,
-      opened));
+      opened, more));
 
   function choose(place) {
     if (!place) return;

@@ -26,12 +26,13 @@ export function createReach(page) {
   const inputs = Object.fromEntries(Object.keys(NUMBERS).map((name) => [name, createNumber(t, name)]));
   const groups = Object.fromEntries(Object.entries(KINDS).map(([name, of]) => [name, el("div", { class: "row" }, of.map((one) => inputs[one].node))]));
   const kinds = choice(t("reach.by"), [["time", t("reach.time")], ["battery", t("reach.battery")]], kind, (now) => ((kind = now), showKind()));
+  const noStart = el("p", { class: "muted" }, t("reach.noStart"));
   const notes = el("div", { class: "notes" });
   const rows = createStationRows(page, { aside: () => [] });
   const nearest = el("h3", { hidden: true }, t("reach.nearest"));
   const node = el("section", { "aria-labelledby": "reach-title" },
     el("h2", { id: "reach-title", tabIndex: -1 }, t("reach.title")),
-    el("form", { noValidate: true, onsubmit: submit }, list, from.node, el("p", { class: "muted" }, t("reach.noStart")), kinds,
+    el("form", { noValidate: true, onsubmit: submit }, list, from.node, noStart, kinds,
       groups.time, groups.battery, el("button", { type: "submit", class: "primary" }, t("reach.show"))),
     notes, nearest, rows.node);
 
@@ -52,6 +53,7 @@ export function createReach(page) {
     if (key === asked) return draw();
     asked = key;
     answer = null;
+    noStart.hidden = Boolean(start);
     draw();
     from.tellFault("");
     if (!reach || !start) return request.stop(), fill(notes);

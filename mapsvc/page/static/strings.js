@@ -8,7 +8,7 @@ export const STRINGS = {
   "page.title": ["Charging stations, live", "Ladestationen, live", "Bornes de recharge en direct"],
   "panel.label": ["Stations", "Ladestationen", "Stations de recharge"],
   "panel.views": ["What to look for", "Ansichten", "Vues"],
-  "view.nearby": ["Nearby", "In der Nähe", "À proximité"],
+  "view.nearby": ["Nearby", "Umgebung", "Autour"],
   "view.journey": ["Route", "Route", "Itinéraire"],
   "view.reach": ["Range", "Reichweite", "Autonomie"],
   "back": ["Back", "Zurück", "Retour"],
@@ -48,8 +48,8 @@ export const STRINGS = {
   "filters.label": ["Filters", "Filter", "Filtres"],
   "filters.active": ["{n} filter on|{n} filters on", "{n} Filter aktiv|{n} Filter aktiv", "{n} filtre actif|{n} filtres actifs"],
   "filters.clear": ["Clear", "Zurücksetzen", "Effacer"],
-  "filters.available": ["Free now", "Jetzt frei", "Libre maintenant"],
-  "filters.open": ["Open now", "Jetzt geöffnet", "Ouvert maintenant"],
+  "filters.available": ["Free now", "Jetzt frei", "Libres"],
+  "filters.open": ["Open now", "Jetzt offen", "Ouvertes"],
   "filters.connector": ["Plug", "Stecker", "Prise"],
   "filters.more": ["More plugs", "Weitere Stecker", "Autres prises"],
   "filters.power": ["At least", "Mindestens", "Au moins"],
@@ -66,11 +66,11 @@ export const STRINGS = {
 
   "nearby.title": ["Nearby stations", "Stationen in der Nähe", "Stations à proximité"],
   "nearby.around": ["Around", "Umkreis um", "Autour de"],
-  "nearby.centre": ["Map centre", "Kartenmitte", "Centre de la carte"],
+  "nearby.centre": ["Map centre", "Kartenmitte", "Centre de carte"],
   "nearby.here": ["My position", "Mein Standort", "Ma position"],
   "nearby.sort": ["Nearest by", "Sortiert nach", "Trier par"],
   "sort.distance": ["Distance", "Entfernung", "Distance"],
-  "sort.drive_time": ["Drive time", "Fahrzeit", "Temps de trajet"],
+  "sort.drive_time": ["Drive time", "Fahrzeit", "Durée du trajet"],
   "nearby.none": ["No station within {distance} fits.", "Im Umkreis von {distance} passt keine Station.", "Aucune station ne convient dans un rayon de {distance}."],
   "nearby.found": ["{n} station listed|{n} stations listed", "{n} Station in der Liste|{n} Stationen in der Liste", "{n} station affichée|{n} stations affichées"],
   "nearby.unknownHours": ["{n} more has no known hours.|{n} more have no known hours.", "Bei {n} weiteren sind die Öffnungszeiten nicht bekannt.|Bei {n} weiteren sind die Öffnungszeiten nicht bekannt.", "{n} autre, aux horaires inconnus, n’est pas affichée.|{n} autres, aux horaires inconnus, ne sont pas affichées."],
@@ -154,8 +154,8 @@ export const STRINGS = {
   "place.to": ["To", "Nach", "Arrivée"],
   "place.hint": ["A station from the list, or latitude, longitude", "Station aus der Liste oder Breite, Länge", "Station de la liste, ou latitude, longitude"],
   "place.here": ["My position", "Mein Standort", "Ma position"],
-  "place.pick": ["Pick on the map", "Auf der Karte wählen", "Choisir sur la carte"],
-  "place.centre": ["Map centre", "Kartenmitte", "Centre de la carte"],
+  "place.pick": ["Pick on map", "Auf der Karte", "Sur la carte"],
+  "place.centre": ["Map centre", "Kartenmitte", "Centre de carte"],
   "place.open": ["Last station opened", "Zuletzt geöffnete Station", "Dernière station consultée"],
   "place.nobody": ["Choose a station from the list, or pick a place on the map.", "Wählen Sie eine Station aus der Liste oder einen Ort auf der Karte.", "Choisissez une station dans la liste, ou un lieu sur la carte."],
   "place.noRoad": ["There is no road near this place.", "In der Nähe dieses Ortes gibt es keine Straße.", "Il n’y a pas de route près de ce lieu."],
@@ -224,7 +224,8 @@ export function translator(lang) {
     const forms = STRINGS[key]?.[LANGUAGES.indexOf(now)].split("|");
     if (!forms) return key;
     const form = forms.length > 1 && rules[now].select(Number(values.n)) !== "one" ? forms[1] : forms[0];
-    return form.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? numbers[now].format(values[name]) : values[name] ?? ""));
+    const words = now === "fr" ? form.replace(/ ([:;?!])/g, "\u00a0$1") : form; // French does not break before these
+    return words.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? numbers[now].format(values[name]) : values[name] ?? ""));
   };
 }
 
