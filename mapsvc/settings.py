@@ -121,6 +121,11 @@ class Settings:
     valhalla_url: str | None = _row(
         None, _base_url, BASE_URL, "Valhalla for roads; unset: `mapsvc up` runs one on the graph of `mapsvc roads`"
     )
+    map_style_url: str | None = _row(
+        None,
+        *_url("http", "https"),
+        "a MapLibre style for the map page's background; unset: land, places and roads of our own, without internet",
+    )
     public_url: str | None = _row(
         None, _base_url, BASE_URL, "how clients reach the API, for URLs in its answers; unset: the listening address"
     )
