@@ -16,8 +16,8 @@ from mapsvc.ops import serving
 from tests.test_monitoring import EXPOSED, RULES, rule_expressions
 
 Client = TestClient[web.Request, web.Application]
-SCRIPTS = "\n".join(path.read_text() for path in sorted(serving.STATIC.glob("*.js")))
-VERDICTS = (serving.STATIC / "verdicts.js").read_text()
+FILES = {path.name: path.read_text() for path in sorted(serving.STATIC.iterdir())}
+SCRIPTS = "\n".join(text for name, text in FILES.items() if name.endswith(".js"))
 
 
 class Api:
@@ -66,18 +66,18 @@ async def test_the_page_is_served_under_a_policy_that_lets_nothing_else_in(clien
     assert answer.headers["Referrer-Policy"] == "no-referrer"
 
 
-@pytest.mark.parametrize("path", sorted(serving.STATIC.iterdir()), ids=lambda path: path.name)
-async def test_a_file_has_its_type_and_names_no_other_host(client: Client, path: Path) -> None:
-    answer = await client.get(f"/ops/{path.name}")
-    assert answer.status == 200 and await answer.read() == path.read_bytes()
-    assert answer.content_type == serving.CONTENT_TYPES[path.suffix]
+@pytest.mark.parametrize("name", FILES)
+async def test_a_file_has_its_type_and_names_no_other_host(client: Client, name: str) -> None:
+    answer = await client.get(f"/ops/{name}")
+    assert answer.status == 200 and await answer.text() == FILES[name]
+    assert answer.content_type == serving.CONTENT_TYPES[Path(name).suffix]
     assert answer.headers["X-Content-Type-Options"] == "nosniff" and "Content-Security-Policy" in answer.headers
-    addresses = re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"')]*", path.read_text())
+    addresses = re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"')]*", FILES[name])
     assert set(addresses) <= {"http://www.w3.org/2000/svg"}
 
 
 async def test_what_the_page_and_its_scripts_ask_for_is_there(client: Client) -> None:
-    page = (serving.STATIC / serving.PAGE).read_text()
+    page = FILES[serving.PAGE]
     wanted = re.findall(r"(?:src|href)=\"([^\"]+)\"", page)
     wanted += [f"/ops/{name}" for name in re.findall(r"from \"\./([^\"]+)\"", SCRIPTS)]
     assert len(wanted) >= 8
@@ -180,7 +180,7 @@ THRESHOLDS = {
 
 @pytest.mark.parametrize("name", THRESHOLDS)
 def test_a_threshold_is_that_of_the_alert_rule(name: str) -> None:
-    value = re.search(rf"\b{name} = ([\d.e]+)", VERDICTS)
+    value = re.search(rf"\b{name} = ([\d.e]+)", FILES["verdicts.js"])
     assert value, name
     expressions = " ".join(re.sub(r"\s+", " ", expression) for expression in rule_expressions())
     assert re.search(rf"{re.escape(THRESHOLDS[name].format(value[1]))}(?![\d.])", expressions), RULES

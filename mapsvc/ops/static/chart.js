@@ -10,8 +10,10 @@ const COLOURS = 7; // in ops.css; later series are not drawn
 const FLOOR = 1e-4; // of a logarithmic axis: the least bucket of the histograms
 
 /**
- * @param {{id: string, title: string, note: string, form: (value: number) => string, log?: boolean, long?: boolean, least: number}} about
- *   `least`: the axis reaches at least this far, so that noise near nothing does not look like a storm; `long`: names get a row each
+ * @param {{id: string, title: string, note: string, form: (value: number) => string, least: number, log?: boolean,
+ *   long?: boolean, series?: string[]}} about
+ *   `least`: the axis reaches at least this far, so that noise near nothing does not look like a storm;
+ *   `long`: names get a row each; `series`: these and no others, in this order
  */
 export function createChart(about) {
   const plot = svg("svg", { role: "img", "aria-label": about.title });
@@ -19,7 +21,8 @@ export function createChart(about) {
   const readout = el("p", { class: "readout" });
   const node = el("figure", { id: `chart-${about.id}` },
     el("figcaption", {}, el("h3", {}, about.title), el("p", { class: "note" }, about.note), readout), plot, legend);
-  const colours = new Map(); // by series, for as long as the page is open
+  const fixed = about.series ?? [];
+  const colours = new Map(fixed.map((name, i) => [name, i + 1])); // kept while a series is drawn
   const items = new Map();
   let points = [], now_s = 0, width = 0, pointed = null;
 
@@ -62,7 +65,7 @@ export function createChart(about) {
   function chosen() {
     const sums = new Map();
     for (const { values } of points) for (const [name, value] of Object.entries(values)) sums.set(name, (sums.get(name) ?? 0) + (value ?? 0));
-    const greatest = [...sums].sort(([, a], [, b]) => b - a).slice(0, COLOURS).map(([name]) => name);
+    const greatest = fixed.length ? fixed : [...sums].sort(([, a], [, b]) => b - a).slice(0, COLOURS).map(([name]) => name);
     for (const name of [...colours.keys()]) if (!greatest.includes(name)) colours.delete(name);
     for (const name of greatest.filter((name) => !colours.has(name))) {
       const taken = new Set(colours.values());

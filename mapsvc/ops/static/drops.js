@@ -47,6 +47,7 @@ export function drops(h, form) {
   return rows.map(({ key, total, minute, what, word, meaning }) => ({
     key,
     look: minute > 0 ? "minute" : "none",
-    cells: { what, reason: word.replaceAll("_", " "), minute: form(minute), total: form(total), meaning },
+    cells: { reason: word.replaceAll("_", " "), what, minute: form(minute), total: form(total) },
+    notes: { reason: meaning },
   }));
 }

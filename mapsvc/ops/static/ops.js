@@ -33,14 +33,19 @@ const byProcess = (name) => Object.fromEntries(history.samples(name).map(({ labe
 const CHARTS = [
   {
     id: "updates", title: "Updates/s", note: "What operators reported, over 10 s", form: rate, least: 1,
-    read: () => ({
-      ...perSecond(new Map([["applied", 0], ["confirmed", 0], ["dropped", 0],
-        ...history.increases("mapsvc_status_updates_total", NOW_S, ({ outcome }) => (isTaken(outcome) ? outcome : "dropped"))]), history.span_s(NOW_S)),
-    }),
+    series: ["applied", "confirmed", "dropped"],
+    read: () => perSecond(new Map([["applied", 0], ["confirmed", 0], ["dropped", 0],
+      ...history.increases("mapsvc_status_updates_total", NOW_S, ({ outcome }) => (isTaken(outcome) ? outcome : "dropped"))]), history.span_s(NOW_S)),
   },
   {
     id: "fresh", title: "Lag and age of the data", note: "The slowest worker's", form: seconds, log: true, least: 1,
+    series: ["lag", "age"],
     read: () => ({ lag: history.max("mapsvc_replica_lag_seconds"), age: history.max("mapsvc_data_age_seconds") }),
+  },
+  {
+    id: "cpu", title: "CPU", note: "By process, of one core, over 10 s", form: percent, least: 10,
+    read: () => perSecond(new Map([...history.increases("mapsvc_cpu_seconds_total", NOW_S, ({ process }) => process)]
+      .map(([process, used_s]) => [process, 100 * used_s])), history.span_s(NOW_S)),
   },
   {
     id: "requests", title: "Requests/s", note: "By route, the busiest seven, over 10 s", form: rate, least: 1, long: true,
@@ -49,11 +54,6 @@ const CHARTS = [
   {
     id: "p99", title: "Time to answer, p99", note: "By route, the slowest seven, over a minute", form: seconds, log: true, least: 0.1, long: true,
     read: p99ByRoute,
-  },
-  {
-    id: "cpu", title: "CPU", note: "By process, of one core, over 10 s", form: percent, least: 10,
-    read: () => perSecond(new Map([...history.increases("mapsvc_cpu_seconds_total", NOW_S, ({ process }) => process)]
-      .map(([process, used_s]) => [process, 100 * used_s])), history.span_s(NOW_S)),
   },
   { id: "memory", title: "Memory", note: "By process, resident", form: bytes, least: 1e8, read: () => byProcess("mapsvc_resident_bytes") },
 ];
@@ -116,7 +116,7 @@ function showState(told) {
 
 const dropTable = createTable({
   caption: "What was dropped, and why",
-  columns: [["what", "What", "text"], ["reason", "Reason", "text"], ["minute", "Last minute", "number"], ["total", "Total", "number"], ["meaning", "Meaning", "text"]],
+  columns: [["reason", "Reason", "noted"], ["what", "What", "text"], ["minute", "Last minute", "number"], ["total", "Total", "number"]],
 });
 const statusTable = createTable({
   caption: "EVSEs by status",
@@ -130,7 +130,7 @@ const partyTable = createTable({
 });
 for (const [id, table, name] of [["drops", dropTable, "Drops by reason"], ["statuses", statusTable, "EVSEs by status"], ["parties", partyTable, "Parties"]]) {
   // Wide tables are scrolled sideways on a phone, with the keyboard as well.
-  for (const [attribute, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", name]]) $(id).setAttribute(attribute, value);
+  for (const [attribute, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", name]]) $(id).setAttribute(attribute, value);
   $(id).append(table.node);
 }
 $("filter").addEventListener("input", showSummary);

@@ -3,8 +3,8 @@
 import { el, mark, order, say } from "./dom.js";
 
 /**
- * @param {{caption: string, columns: [id: string, title: string, kind: "text"|"number"][], sort?: {by: string, down: boolean}}} about
- *   with `sort` the heads are buttons
+ * @param {{caption: string, columns: [id: string, title: string, kind: "text"|"number"|"noted"][], sort?: {by: string, down: boolean}}} about
+ *   "noted": the text with a line of explanation below; with `sort` the heads are buttons
  */
 export function createTable(about) {
   let sort = about.sort, rows = [];
@@ -26,7 +26,10 @@ export function createTable(about) {
     return node;
   }
 
-  /** `all`: [{key, cells: {column: text}, values?: {column: what it sorts by}, look?: column}] */
+  /**
+   * `all`: [{key, cells: {column: text}, values?: {column: what it sorts by}, notes?: {column: text}, shares?: {column: 0 to 1},
+   * look?: the column to look at, "none" for none}]
+   */
   function show(all) {
     rows = all;
     draw();
@@ -45,17 +48,20 @@ export function createTable(about) {
     order(body, drawn);
   }
 
-  function row({ key, cells, look, shares }) {
+  function row({ key, cells, notes, look, shares }) {
     if (!kept.has(key)) {
       kept.set(key, el("tr", { "data-key": key }, ...about.columns.map(([, , kind], i) =>
-        i === 0 ? el("th", { scope: "row", class: kind }) : el("td", { class: kind }))));
+        el(i === 0 ? "th" : "td", i === 0 ? { scope: "row", class: kind } : { class: kind },
+          ...(kind === "noted" ? [el("span"), el("span", { class: "note" })] : [])))));
     }
     const node = kept.get(key);
-    about.columns.forEach(([id], i) => {
-      say(node.children[i], cells[id]);
-      node.children[i].classList.toggle("zero", cells[id] === "0");
-      if (look) mark(node.children[i], "data-level", look === id ? "look" : "");
-      if (shares && id in shares) node.children[i].style.setProperty("--share", shares[id]);
+    about.columns.forEach(([id, , kind], i) => {
+      const cell = node.children[i];
+      say(kind === "noted" ? cell.firstChild : cell, cells[id]);
+      if (kind === "noted") say(cell.lastChild, notes[id]);
+      cell.classList.toggle("zero", cells[id] === "0");
+      if (look) mark(cell, "data-level", look === id ? "look" : "");
+      if (shares && id in shares) cell.style.setProperty("--share", shares[id]);
     });
     return node;
   }

@@ -152,7 +152,7 @@ function subscribers(h) {
   const often = (h.rate("mapsvc_live_dropped_total", LIVE_DROPPED_S) ?? 0) > LIVE_DROPPED_PER_S;
   const messages = h.rate("mapsvc_live_messages_total", NOW_S);
   return {
-    id: "subscribers", title: "Live subscribers", value: whole(known ? h.sum("mapsvc_live_subscribers") : null),
+    id: "subscribers", title: "Subscribers", value: whole(known ? h.sum("mapsvc_live_subscribers") : null),
     ...judge([no_workers(h), [dropped && often, "look", `${whole(dropped)} dropped in a minute`]], `${rate(messages)} messages/s`),
   };
 }
