@@ -208,7 +208,7 @@ async def test_numbers_and_rates_are_those_of_the_metrics(page: Page, fake: Fake
     fake.answered("serve-1", fast=290, slow=0)
     fake.answered("serve-2", fast=10, slow=0)
     await poll(page, fake)
-    await tile(page, "updates", "45", "OK", "0.0\u00a0% dropped")
+    await tile(page, "updates", "45", "OK", "none dropped")
     await tile(page, "requests", "150", "OK", "none failed")
     await tile(page, "lag", "34\u00a0ms", "OK")
     await tile(page, "oldest", "450\u00a0ms", "OK")
@@ -226,6 +226,9 @@ async def test_numbers_and_rates_are_those_of_the_metrics(page: Page, fake: Fake
     fake.add('mapsvc_status_updates_total{outcome="applied",process="ingest"}', 2)
     await poll(page, fake)
     await tile(page, "updates", "23", "OK")  # (90 + 2) in 4 s
+    await poll(page, fake, 6)  # and then nothing: a rate of 0, no time to answer
+    await tile(page, "requests", "0", "OK")
+    await expect(page.locator("#chart-requests > svg")).to_have_attribute("aria-label", "Requests/s: nearby 0")
 
 
 async def test_a_state_is_told_by_word_and_reason(page: Page, fake: Fake) -> None:
@@ -242,7 +245,7 @@ async def test_a_state_is_told_by_word_and_reason(page: Page, fake: Fake) -> Non
     await tile(page, "oldest", "12\u00a0s", "Bad")
     await tile(page, "backlog", "3", "Bad", "9 of 16 shards carried")
     await expect(page.locator("#state")).to_have_text(
-        "Bad. Oldest data: nothing newer was heard; Relay backlog: of shards carried"
+        "Bad: Oldest data, Relay backlog. Look: Updates/s, Requests/s, Connections"
     )
     assert await page.locator("#state").get_attribute("role") == "status"  # the only thing that is announced
     assert await page.locator("[aria-live], [role=status], [role=alert]").count() == 1
@@ -272,9 +275,9 @@ async def test_drops_are_listed_by_reason(page: Page, fake: Fake) -> None:
 
 async def test_parties_stand_oldest_first_and_can_be_sorted_and_filtered(page: Page, fake: Fake) -> None:
     assert await rows(page, "statuses") == [
-        ["Available", "5", "23\u00a0%"], ["Charging", "3", "14\u00a0%"], ["Reserved", "0", "0.0\u00a0%"],
-        ["Blocked", "0", "0.0\u00a0%"], ["Out of order", "1", "4.5\u00a0%"], ["Inoperative", "0", "0.0\u00a0%"],
-        ["Planned", "0", "0.0\u00a0%"], ["Unknown", "13", "59\u00a0%"],
+        ["Available", "5", "23\u00a0%"], ["Charging", "3", "14\u00a0%"], ["Reserved", "0", "0\u00a0%"],
+        ["Blocked", "0", "0\u00a0%"], ["Out of order", "1", "4.5\u00a0%"], ["Inoperative", "0", "0\u00a0%"],
+        ["Planned", "0", "0\u00a0%"], ["Unknown", "13", "59\u00a0%"],
     ]  # fmt: skip
     told = await rows(page, "parties")
     assert [row[:5] for row in told] == [

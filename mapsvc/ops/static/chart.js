@@ -65,7 +65,7 @@ export function createChart(about) {
   function chosen() {
     const sums = new Map();
     for (const { values } of points) for (const [name, value] of Object.entries(values)) sums.set(name, (sums.get(name) ?? 0) + (value ?? 0));
-    const greatest = fixed.length ? fixed : [...sums].sort(([, a], [, b]) => b - a).slice(0, COLOURS).map(([name]) => name);
+    const greatest = fixed.length ? fixed : [...sums].filter(([, sum]) => sum > 0).sort(([, a], [, b]) => b - a).slice(0, COLOURS).map(([name]) => name);
     for (const name of [...colours.keys()]) if (!greatest.includes(name)) colours.delete(name);
     for (const name of greatest.filter((name) => !colours.has(name))) {
       const taken = new Set(colours.values());

@@ -12,7 +12,7 @@ const or = (form) => (value) => (value === null || value === undefined || Number
 
 export const whole = or((value) => BY_DIGITS[0].format(Math.round(value)));
 export const rate = or((value) => BY_DIGITS[value > 0 && value < 9.95 ? 1 : 0].format(value));
-export const percent = or((value) => `${BY_DIGITS[value < 9.95 ? 1 : 0].format(value)}${NBSP}%`);
+export const percent = or((value) => `${BY_DIGITS[value > 0 && value < 9.95 ? 1 : 0].format(value)}${NBSP}%`);
 
 /** Short ones to two or three digits, long ones as people say them. */
 export const seconds = or((value) => {

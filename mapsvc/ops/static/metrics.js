@@ -80,12 +80,12 @@ export class History {
   /** How much a counter grew in the window, {of: sum}; `of` maps labels to a word, or to undefined: leave it out. */
   increases(name, window_s, of) {
     const sums = new Map();
-    for (const step of this.#within(window_s)) {
-      for (const { labels, value } of step.grown.get(name) ?? []) {
-        const word = of(labels);
-        if (word !== undefined) sums.set(word, (sums.get(word) ?? 0) + value);
-      }
-    }
+    const add = (labels, more) => {
+      const word = of(labels);
+      if (word !== undefined) sums.set(word, (sums.get(word) ?? 0) + more);
+    };
+    for (const { labels } of this.samples(name)) add(labels, 0); // what is there and did not grow grew by nothing
+    for (const step of this.#within(window_s)) for (const { labels, value } of step.grown.get(name) ?? []) add(labels, value);
     return sums;
   }
 

@@ -101,12 +101,12 @@ function showTiles() {
 
 /** The one line that is announced: it changes only with the state, never with the numbers. */
 function showState(told) {
-  const of = (level) => told.filter((tile) => tile.level === level).map(({ title, note }) => `${title}: ${note.replace(/[\d.,]+\s*%?/g, "").trim()}`);
-  const [bad, look] = [of("bad"), of("look")];
+  const titles = (level) => told.filter((tile) => tile.level === level).map(({ title }) => title).join(", ");
+  const [bad, look] = [titles("bad"), titles("look")];
   const [level, text] =
     silent_since_ms !== null ? ["bad", `/metrics has not answered since ${clock(silent_since_ms)}. Trying again every 2 s.`]
-    : bad.length ? ["bad", `Bad. ${bad.join("; ")}`]
-    : look.length ? ["look", `Look. ${look.join("; ")}`]
+    : bad ? ["bad", `Bad: ${bad}${look && `. Look: ${look}`}`]
+    : look ? ["look", `Look: ${look}`]
     : ["ok", "All well"];
   mark($("state"), "data-level", level);
   say($("state"), text);
@@ -192,7 +192,7 @@ async function askMetrics() {
     history.add(now_s(), await (await ask("/metrics")).text());
     silent_since_ms = null;
     remember();
-    say($("looked"), clock(Date.now()));
+    say($("looked"), `As of ${clock(Date.now())}`);
   } catch (error) {
     silent_since_ms ??= Date.now();
   }
@@ -211,13 +211,16 @@ async function askSummary() {
   showSummary();
 }
 
-let polls = 0, timer = 0;
+let polls = 0, timer = null; // null: a poll is under way
 
 async function poll() {
   clearTimeout(timer);
+  timer = null;
   const began_ms = performance.now();
   await Promise.all([askMetrics(), polls++ % 2 ? null : askSummary()]);
   timer = setTimeout(poll, Math.max(0, POLL_MS - (performance.now() - began_ms)));
 }
 
+// Browsers let a hidden page wait for a minute at a time.
+document.addEventListener("visibilitychange", () => !document.hidden && timer !== null && poll());
 poll();

@@ -55,7 +55,7 @@ function updates(h) {
       [dropped > DROPPED_SHARE, "look", `${percent(100 * dropped)} dropped`],
       [late > LATE_SHARE, "look", `${percent(100 * late)} late`],
       [h.increase("mapsvc_confirmations_dropped_total", MINUTE_S) > 0, "look", "confirmations dropped"],
-    ], all ? `${percent(100 * (dropped + late))} dropped` : "none in the last minute"),
+    ], !all ? "none in the last minute" : dropped + late ? `${percent(100 * (dropped + late))} dropped` : "none dropped"),
   };
 }
 
@@ -86,7 +86,7 @@ function unavailable(h) {
   const of = (wanted) => (labels) => (labels.route !== "/readyz" && !OF_ROADS.has(labels.route) && wanted(labels) ? labels.route : undefined);
   const all = h.increases(REQUESTS, MINUTE_S, of(() => true));
   const refused = h.increases(REQUESTS, MINUTE_S, of(({ status }) => status === "503"));
-  return Math.max(0, ...[...refused].map(([route, count]) => count / all.get(route)));
+  return Math.max(0, ...[...refused].map(([route, count]) => (count ? count / all.get(route) : 0)));
 }
 
 function lag(h) {
