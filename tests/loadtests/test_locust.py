@@ -1,6 +1,7 @@
 """Locust itself, as a person runs it: exit codes, Locust's own statistics, several load generators, the web page.
 
-Locust patches Python's standard library, so it never runs in the process of the tests.
+Locust patches Python's standard library, so it never runs in the process of the tests. A run is seconds of mostly waiting, so
+some tests run side by side (`ahead`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import csv
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +33,41 @@ SMALL = (
 MEDIAN_MS = (
     5.0  # a request to the fake takes less than one; a tile that takes 5 ms longer takes more, whatever else happens
 )
+AT_ONCE = 3
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Body = Callable[[Path], Awaitable[None]]
+_bodies: list[Body] = []  # as they stand in this file
+_begun: dict[str, tuple[asyncio.Task[None], list[str]]] = {}
+_said: ContextVar[list[str]] = ContextVar("_said")  # what Locust printed, of the test that had it printed
+
+
+def ahead(body: Body) -> Callable[..., Awaitable[None]]:
+    """The test begins while those before it still run; what it finds is told in its turn. It gets a folder of its own."""
+    _bodies.append(body)
+
+    async def test(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+        asked_for = {item.name for item in request.session.items if item.path == request.path}
+        first = _bodies.index(body)
+        for one in _bodies[first : first + AT_ONCE]:
+            name = getattr(one, "__name__", "")
+            if name in asked_for and name not in _begun:
+                said: list[str] = []
+                _said.set(said)
+                _begun[name] = asyncio.create_task(_alone(one, tmp_path_factory.mktemp("run"))), said
+        task, said = _begun[request.node.name]
+        try:
+            await task
+        finally:
+            print(*said, sep="\n")
+
+    test.__doc__ = body.__doc__
+    return test
+
+
+async def _alone(body: Body, folder: Path) -> None:
+    await body(folder)
 
 
 class Ended(NamedTuple):
@@ -68,7 +105,7 @@ async def locust(*arguments: str, key: str = "") -> AsyncIterator[asyncio.subpro
 async def ended(process: asyncio.subprocess.Process) -> Ended:
     async with asyncio.timeout(60):
         output, _ = await process.communicate()
-    print(output.decode())
+    _said.get().append(output.decode())
     assert process.returncode is not None
     return Ended(process.returncode, output.decode())
 
@@ -90,6 +127,7 @@ def told_by_locust(prefix: Path) -> dict[str, dict[str, str]]:
         return {row["Name"]: row for row in csv.DictReader(lines)}
 
 
+@ahead
 async def test_a_target_that_is_fast_enough_passes_and_is_reported(tmp_path: Path) -> None:
     api = FakeApi()
     async with serving(api) as url:
@@ -121,7 +159,8 @@ async def test_a_target_that_is_fast_enough_passes_and_is_reported(tmp_path: Pat
     assert int(own["Aggregated"]["Request Count"]) == sum(rows[name]["count"] for name in rows if name != "session")
 
 
-async def test_one_handler_that_is_five_milliseconds_slower_fails_it() -> None:
+@ahead
+async def test_one_handler_that_is_five_milliseconds_slower_fails_it(_: Path) -> None:
     async with serving(FakeApi(slow_tile_s=0.005)) as url:
         done = await run(url, "--max-p50-ms", str(MEDIAN_MS), "--report", "")
     assert done.code == 1
@@ -129,7 +168,8 @@ async def test_one_handler_that_is_five_milliseconds_slower_fails_it() -> None:
     assert "load: --max-errors 0: holds" in done.output
 
 
-async def test_answers_that_are_wrong_fail_it() -> None:
+@ahead
+async def test_answers_that_are_wrong_fail_it(_: Path) -> None:
     async with serving(FakeApi(failing=frozenset({"GET nearby"}))) as url:
         done = await run(url, "--report", "")
     assert done.code == 1
@@ -137,6 +177,7 @@ async def test_answers_that_are_wrong_fail_it() -> None:
     assert "load: --max-errors 0: FAILED" in done.output
 
 
+@ahead
 async def test_several_load_generators_do_what_one_does(tmp_path: Path) -> None:
     """A master and two workers: the same plan, one verdict, the master's exit code."""
     port, api = str(unused_port()), FakeApi(slow_tile_s=0.005)
@@ -159,6 +200,7 @@ async def test_several_load_generators_do_what_one_does(tmp_path: Path) -> None:
     assert int(told_by_locust(own)["session"]["Request Count"]) == told["sessions"]["offered"]
 
 
+@ahead
 async def test_locusts_own_client_sees_the_same(tmp_path: Path) -> None:
     async with serving(FakeApi()) as url:
         done = await run(
@@ -171,7 +213,8 @@ async def test_locusts_own_client_sees_the_same(tmp_path: Path) -> None:
     assert requests >= REQUESTS * sessions  # Locust also counts those of the warm-up
 
 
-async def test_fresh_connections_are_fresh() -> None:
+@ahead
+async def test_fresh_connections_are_fresh(_: Path) -> None:
     api = FakeApi()
     async with serving(api) as url:
         done = await run(url, "--mix", "hello-fresh", "--hello-bytes", "12", "--report", "")
@@ -183,6 +226,7 @@ async def test_fresh_connections_are_fresh() -> None:
 ROADS = ("nearby by drive time", "route", "along a route", "reachable", "road tile")
 
 
+@ahead
 async def test_road_sessions_ask_for_ways_and_areas(tmp_path: Path) -> None:
     api = FakeApi(roads=True)
     async with serving(api) as url:
@@ -198,6 +242,7 @@ async def test_road_sessions_ask_for_ways_and_areas(tmp_path: Path) -> None:
     assert "Routes and drive times" in page.read_text()
 
 
+@ahead
 async def test_degraded_answers_fail_a_run_that_does_not_allow_them(tmp_path: Path) -> None:
     # Each run has its own server: of two that share one, neither need get every fourth answer.
     one, another = (FakeApi(roads=True, degraded_every=4) for _ in range(2))
@@ -214,6 +259,7 @@ async def test_degraded_answers_fail_a_run_that_does_not_allow_them(tmp_path: Pa
     assert told["counts"]["degraded: nearby by drive time"] == pytest.approx(asked / 4, rel=0.2)
 
 
+@ahead
 async def test_locusts_own_client_sends_bodies_too(tmp_path: Path) -> None:
     api = FakeApi(roads=True)
     async with serving(api) as url:
@@ -224,6 +270,7 @@ async def test_locusts_own_client_sends_bodies_too(tmp_path: Path) -> None:
     assert {rows[name]["Type"] for name in ("route", "along a route")} == {"POST"}
 
 
+@ahead
 async def test_the_live_mix_drives_where_there_are_roads(tmp_path: Path) -> None:
     """At its own rate; what thresholds are of is as it was without roads."""
     live = ("--mix", "live", "--subscribers", "4", "--producers", "2", "--batch", "2", "--report", str(tmp_path))
@@ -241,7 +288,8 @@ async def test_the_live_mix_drives_where_there_are_roads(tmp_path: Path) -> None
     assert told["sessions"]["offered"] == rows["batch"]["count"]
 
 
-async def test_a_drive_that_fails_fails_the_live_mix() -> None:
+@ahead
+async def test_a_drive_that_fails_fails_the_live_mix(_: Path) -> None:
     live = ("--mix", "live", "--subscribers", "4", "--producers", "2", "--batch", "2", "--report", "")
     async with serving(FakeApi(roads=True, failing=frozenset({"GET reachable"}))) as url:
         done, without = await asyncio.gather(
@@ -252,7 +300,8 @@ async def test_a_drive_that_fails_fails_the_live_mix() -> None:
     assert "road session" not in without.output
 
 
-async def test_subscribers_are_told_what_producers_report() -> None:
+@ahead
+async def test_subscribers_are_told_what_producers_report(_: Path) -> None:
     async with serving(FakeApi()) as url:
         done = await run(
             url, "--mix", "live", "--subscribers", "6", "--producers", "2", "--batch", "2", "--report", "", key=KEY
@@ -263,7 +312,8 @@ async def test_subscribers_are_told_what_producers_report() -> None:
     assert "updates applied" not in done.output  # that is the report's
 
 
-async def test_a_run_that_cannot_be_made_says_why() -> None:
+@ahead
+async def test_a_run_that_cannot_be_made_says_why(_: Path) -> None:
     async with serving(FakeApi(stations=0)) as url:
         empty = await run(url)
         keyless = await run(url, "--mix", "live")
@@ -274,6 +324,7 @@ async def test_a_run_that_cannot_be_made_says_why() -> None:
     assert "the target has no roads" in roadless.output
 
 
+@ahead
 async def test_the_web_page_starts_runs_and_shows_the_report(tmp_path: Path) -> None:
     web, form = f"http://127.0.0.1:{(port := unused_port())}", {"rate": "30", "duration": "2", "connections": "8"}
     form |= {"max_p99_ms": "5000", "max_session_p99_ms": "5000", "min_achieved": "0.5"}  # a busy machine is no fault
