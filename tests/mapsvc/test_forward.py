@@ -157,7 +157,7 @@ async def test_without_ingest_a_write_is_told_to_come_back(
     monkeypatch.setattr(forward, "ANSWER_S", 0.5)
 
     async def hang(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(5)
+        await asyncio.sleep(1.5)  # longer than ANSWER_S; the server's end waits for it
         return web.Response()
 
     async def hang_up(request: web.Request) -> web.StreamResponse:
