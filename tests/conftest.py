@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,8 +26,63 @@ from mapsvc.engines import PostgresEngine, RedisClusterEngine, RedisEngine
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+# What the tests start imports the same modules a hundred times over: they are compiled once, whatever the environment says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+TESTS = Path(__file__).resolve().parent
+SHARED_DATA = TESTS.parents[1] / "shared" / "data"
 _numbers = itertools.count(1)
+
+# Seconds that files take, about; what is not here takes little. Files of one tuple need the same Valhalla, which is long in
+# starting, so one worker has them all.
+LONG: dict[tuple[str, ...], int] = {
+    ("e2e/test_whole_way.py", "e2e/test_schema_fuzz.py", "e2e/test_raw_sockets.py", "e2e/test_limits.py",
+     "e2e/test_openapi.py"): 95,
+    ("e2e/test_real_data.py",): 84,
+    ("e2e/test_rolling_restart.py",): 75,
+    ("e2e/test_operations_doc.py",): 70,
+    ("e2e/test_roads.py",): 65,
+    ("e2e/test_redis_down.py",): 58,
+    ("e2e/test_replay.py",): 55,
+    ("e2e/test_live.py",): 49,
+    ("loadtests/test_locust.py",): 45,
+    ("e2e/test_postgres_down.py",): 43,
+    ("e2e/test_confirmations.py",): 43,
+    ("e2e/test_roads_down.py",): 37,
+    ("e2e/test_cluster.py",): 36,
+    ("e2e/test_trickling.py",): 35,
+    ("mapsvc/test_up.py",): 34,
+    ("e2e/test_readme.py",): 33,
+    ("cache/test_replica.py",): 29,
+    ("mapsvc/test_express.py",): 25,
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under xdist, which deals the tests out in as many equal parts as there are workers: each part begins with long files,
+    and ends with short tests. Those are what an idle worker takes over, and no file's expensive fixture is made twice."""
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers == 1:
+        return
+    by_file: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        by_file[item.path.relative_to(TESTS).as_posix()].append(item)
+    parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    seconds = [0] * workers
+    for files, cost in sorted(LONG.items(), key=lambda pair: -pair[1]):
+        if found := [item for file in files for item in by_file.pop(file, ())]:
+            least = seconds.index(min(seconds))
+            seconds[least] += cost
+            parts[least] += found
+    short = [item for found in by_file.values() for item in found]
+    left = len(items)
+    for number, part in enumerate(parts):
+        size = left // (workers - number)  # as xdist deals
+        missing = max(0, size - len(part))
+        part += short[:missing]
+        del short[:missing]
+        left -= size
+    items[:] = [item for part in parts for item in part] + short
 
 
 @pytest.fixture(scope="session")
@@ -39,8 +96,10 @@ def engines_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_engine(engines_dir: Path) -> Iterator[PostgresEngine]:
-    """fsync off: it matters when the machine crashes, not when a process does; `kill()` loses nothing by it."""
+    """fsync off: it matters when the machine crashes, not when a process does; `kill()` loses nothing by it. Nothing follows
+    its WAL, so that copying a database writes none."""
     options = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB", "max_wal_size": "1GB"}
+    options |= {"wal_level": "minimal", "max_wal_senders": "0"}
     engine = PostgresEngine(engines_dir / "postgres", options=options)
     engine.start()
     yield engine
