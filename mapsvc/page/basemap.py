@@ -22,7 +22,7 @@ import orjson
 import shapely
 
 from geo.protobuf import fields
-from mapsvc.page.topojson import Line, Topology
+from mapsvc.page.topojson import Line, Topology, all_round
 
 MAX_ZOOM = 6
 EXTENT = 4096
@@ -82,8 +82,8 @@ def tiles_of(
     """All that hold anything, of one zoom."""
     simple = topology.simplified(TOLERANCE_PX / (512 * 2**z))
     land = [polygon for _, parts in simple.polygons("land") for polygon in parts]
-    land = [one for one in shapely.make_valid(land) if one.area > (TOLERANCE_PX / (512 * 2**z)) ** 2]
-    borders = [shapely.LineString(line) for line in simple.shared("countries") if len(line) > 1]
+    land = all_round([one for one in shapely.make_valid(land) if one.area > (TOLERANCE_PX / (512 * 2**z)) ** 2])
+    borders = all_round([shapely.LineString(line) for line in simple.shared("countries") if len(line) > 1])
     people = LEAST_PEOPLE[z]
     named = {
         "countries": by_tile(countries, z),
@@ -152,7 +152,7 @@ def labels(topology: Topology) -> list[Named]:
         if parts and properties.get("name"):
             largest = max(parts, key=lambda one: float(one.area))
             at = shapely.point_on_surface(shapely.make_valid(largest))
-            found.append((float(largest.area), float(at.x), float(at.y), str(properties["name"])))
+            found.append((float(largest.area), float(at.x) % 1, float(at.y), str(properties["name"])))
     found.sort(reverse=True)
     return [Named(x, y, {"name": name, "rank": rank}) for rank, (_, x, y, name) in enumerate(found, 1)]
 

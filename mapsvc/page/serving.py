@@ -85,13 +85,14 @@ class MapPage:
         return _as_it_is(response)
 
     async def file(self, request: web.Request) -> web.Response:
+        parse_nothing(request.rel_url.raw_query_string)
         return self._of(request, self._files)
 
     async def library(self, request: web.Request) -> web.Response:
+        """MapLibre asks for its worker with `?v=` its version."""
         return self._of(request, self._library)
 
     def _of(self, request: web.Request, files: Mapping[str, Packed]) -> web.Response:
-        parse_nothing(request.rel_url.raw_query_string)
         name = request.match_info["name"]
         if name not in files:
             raise NotFound("No such file.")
@@ -126,7 +127,8 @@ def policy(style_url: str | None) -> str:
         elsewhere = f" {urlsplit(style_url).scheme}://{urlsplit(style_url).netloc} https:"
     return (
         "default-src 'none'; script-src 'self'; worker-src 'self' blob:; style-src 'self'; "
-        f"img-src 'self' data: blob:{elsewhere}; connect-src 'self'{elsewhere}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"img-src 'self' data: blob:{elsewhere}; connect-src 'self'{elsewhere}; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
 

@@ -38,7 +38,9 @@ Client = TestClient[web.Request, web.Application]
 
 SETTINGS = Settings(redis_url="redis://127.0.0.1:1")  # nobody listens, and nobody is asked
 BASE_URL = "https://maps.test/here"
-NOT_OF_THE_API: set[tuple[str, str]] = {("GET", "/")}  # pages for people, described nowhere
+NOT_OF_THE_API = {  # the map page and what it is made of
+    ("GET", path) for path in ("/", "/page/{name}", "/page/lib/{name}", "/page/basemap/{z}/{x}/{y}.mvt")
+}
 
 RICH = Station(
     party="XH*NOH", location_id=SOME_STATION.partition("~")[2], lat=48.667, lon=6.893, last_updated_ms=START_MS + 1,
