@@ -7,7 +7,7 @@ import { createStationRows } from "./station-rows.js";
 
 const DETOURS_MIN = [5, 10, 15, 30];
 const DISTANCE_M = { 5: 5000, 10: 5000, 15: 10_000, 30: 20_000 }; // beside the way, for so many minutes
-const LIMIT = 20;
+const LIMIT = 60; // the API's most: fewer would end before the way does
 
 export function createAlongWay(page) {
   const { state, map, t, format, seen } = page;

@@ -19,19 +19,19 @@ export function createStationCard(page) {
   const heading = el("h2", { id: "card-title", tabIndex: -1 });
   const mark = sign("unknown");
   const counts = el("span");
-  const chosen = el("span", { class: "muted" });
+  const chosen = el("p", { class: "muted" });
   const problem = el("div");
   const facts = el("dl", { class: "facts" });
   const evses = createEvseList(page);
   const alert = button("", () => (alerts.toggle(details), showAlert()), { data: { focus: "alert" } });
   const share = el("div");
   const actions = el("div", { class: "actions" },
-    button(t("station.routeHere"), async () => route(await geolocate()), { class: "primary" }),
+    button(t("station.routeHere"), async () => route(await geolocate()), { class: "primary", title: t("place.here") }),
     button(t("station.routeCentre"), () => route({ ...map.centre(), name: t("place.centre") })),
     alert,
     button(t("station.share"), copy));
   const body = el("div", {},
-    el("p", { class: "counts big" }, mark, counts, chosen), actions, share,
+    el("p", { class: "counts big" }, mark, counts), chosen, actions, share,
     el("h3", {}, t("station.chargers")), evses.node,
     el("h3", {}, t("station.about")), facts);
   const node = el("section", { class: "card", "aria-labelledby": "card-title" },
@@ -87,9 +87,7 @@ export function createStationCard(page) {
     map.mark("station", at);
     seen.open({ ...details, address: details.address ?? null });
     document.title = `${details.name || t("station.unnamed")} – ${t("page.title")}`;
-    const centre = map.centre();
-    const isFar = Math.abs(centre.lat - at.lat) > 0.2 || Math.abs(centre.lon - at.lon) > 0.2;
-    if (isFar && state.get().view === "nearby") map.flyTo(at); // a link of another place
+    if (!isWithin(map.bounds(), at)) map.flyTo(at, state.get().zoom);
   }
 
   function showDetails() {
@@ -175,5 +173,9 @@ export function createStationCard(page) {
     back,
   };
 }
+
+/** A box whose west > east crosses the antimeridian. */
+const isWithin = ([west, south, east, north], { lat, lon }) =>
+  lat >= south && lat <= north && (west <= east ? lon >= west && lon <= east : lon >= west || lon <= east);
 
 const lastSeen = ({ evses }) => evses.map(({ seen_at }) => seen_at).filter(Boolean).sort().at(-1) ?? null;
