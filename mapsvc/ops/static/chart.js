@@ -64,8 +64,11 @@ export function createChart(about) {
   /** The greatest, over all that is drawn; in the order in which they were first seen, so that colours and lines stay. */
   function chosen() {
     const sums = new Map();
-    for (const { values } of points) for (const [name, value] of Object.entries(values)) sums.set(name, (sums.get(name) ?? 0) + (value ?? 0));
-    const greatest = fixed.length ? fixed : [...sums].filter(([, sum]) => sum > 0).sort(([, a], [, b]) => b - a).slice(0, COLOURS).map(([name]) => name);
+    for (const { values } of points) {
+      for (const [name, value] of Object.entries(values)) sums.set(name, (sums.get(name) ?? 0) + (value ?? 0));
+    }
+    const by_sum = [...sums].filter(([, sum]) => sum > 0).sort(([, a], [, b]) => b - a);
+    const greatest = fixed.length ? fixed : by_sum.slice(0, COLOURS).map(([name]) => name);
     for (const name of [...colours.keys()]) if (!greatest.includes(name)) colours.delete(name);
     for (const name of greatest.filter((name) => !colours.has(name))) {
       const taken = new Set(colours.values());
@@ -84,13 +87,14 @@ export function createChart(about) {
     const greatest = Math.max(about.least, ...points.flatMap(({ values }) => series.map((name) => values[name] ?? 0)));
     const { ticks, share } = about.log ? logarithmic(greatest) : linear(greatest);
     const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - share(value));
+    const text = (x, y, anchor, text) => svg("text", { class: "tick", x, y, "text-anchor": anchor }, text);
     const parts = ticks.flatMap((tick) => [
       svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }),
-      svg("text", { class: "tick", x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, about.form(tick).replace(/\.0+(?!\d)/, "")),
+      text(LEFT - 8, y(tick) + 4, "end", about.form(tick).replace(/\.0+(?!\d)/, "")),
     ]);
     for (const minutes of [10, 5, 0]) {
       const anchor = minutes === 10 ? "start" : minutes === 0 ? "end" : "middle";
-      parts.push(svg("text", { class: "tick", x: x(now_s - 60 * minutes), y: HEIGHT - 4, "text-anchor": anchor }, minutes ? `−${minutes} min` : "now"));
+      parts.push(text(x(now_s - 60 * minutes), HEIGHT - 4, anchor, minutes ? `−${minutes} min` : "now"));
     }
     for (const name of series) {
       const d = path(name, y);

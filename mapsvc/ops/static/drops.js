@@ -1,6 +1,7 @@
 // What was not taken, shown or answered, and why: every counter that says so, in words.
 
-const MINUTE_S = 60;
+import { MINUTE_S, isTaken } from "./verdicts.js";
+
 const UPDATE = "Update", REQUEST = "Request", CONNECTION = "Connection";
 
 const OUTCOMES = {
@@ -23,13 +24,20 @@ const REFUSALS = {
   not_http: [CONNECTION, "what came was not HTTP"],
 };
 
+const CONFIRMATION_DROPPED = "Redis was away: statuses may turn UNKNOWN early";
+const SUBSCRIBER_BEHIND = "did not keep up; comes back where it was";
+
 /** [{key, cells}], what was dropped in the last minute first, then by how many. */
 export function drops(h, form) {
   const counters = [
-    ["mapsvc_status_updates_total", ({ outcome }) => (["applied", "confirmed"].includes(outcome) ? undefined : outcome), (outcome) => [UPDATE, OUTCOMES[outcome]]],
+    [
+      "mapsvc_status_updates_total",
+      ({ outcome }) => (isTaken(outcome) ? undefined : outcome),
+      (outcome) => [UPDATE, OUTCOMES[outcome]],
+    ],
     ["mapsvc_refused_total", ({ reason }) => reason, (reason) => REFUSALS[reason] ?? [REQUEST]],
-    ["mapsvc_confirmations_dropped_total", () => "dropped", () => ["Confirmation", "Redis was away: statuses may turn UNKNOWN early"]],
-    ["mapsvc_live_dropped_total", () => "behind", () => ["Live subscriber", "did not keep up; comes back where it was"]],
+    ["mapsvc_confirmations_dropped_total", () => "dropped", () => ["Confirmation", CONFIRMATION_DROPPED]],
+    ["mapsvc_live_dropped_total", () => "behind", () => ["Live subscriber", SUBSCRIBER_BEHIND]],
   ];
   const rows = counters.flatMap(([name, of, about]) => {
     const totals = new Map();

@@ -3,10 +3,11 @@
 import { createChart } from "./chart.js";
 import { el, mark, order, say } from "./dom.js";
 import { drops } from "./drops.js";
-import { NOTHING, bytes, clock, instant, percent, rate, seconds, whole } from "./format.js";
-import { History, quantile } from "./metrics.js";
+import { NOTHING, clock, instant, percent, seconds, whole } from "./format.js";
+import { MEASURES } from "./measures.js";
+import { History } from "./metrics.js";
 import { createTable } from "./tables.js";
-import { LONGEST_S, MINUTE_S, NOW_S, isTaken, tiles } from "./verdicts.js";
+import { LONGEST_S, tiles } from "./verdicts.js";
 
 const POLL_MS = 2000, TIMEOUT_MS = 5000;
 const REMEMBERED_S = 600;
@@ -20,64 +21,24 @@ const $ = (id) => document.getElementById(id);
 const now_s = () => performance.now() / 1000;
 
 const history = new History(LONGEST_S);
-const points = []; // {at_s, at_ms, charts: {id: {series: value}}}
+const points = []; // {at_s, at_ms, read: {measure: {series: value}}}
 let silent_since_ms = null, summary = null, summary_problem = null;
 
 // -- the charts -----------------------------------------------------------------------------------------------------------
 
-const ROUTES = { none: "no such route" };
-const named = (route) => ROUTES[route] ?? route.replace(/^\/v1\//, "").replace("/{z}/{x}/{y}", "/…");
-const perSecond = (sums, span_s) => (span_s > 0 ? Object.fromEntries([...sums].map(([word, sum]) => [word, sum / span_s])) : {});
-const byProcess = (name) => Object.fromEntries(history.samples(name).map(({ labels, value }) => [labels.process, value]));
-
-const CHARTS = [
-  {
-    id: "updates", title: "Updates/s", note: "What operators reported, over 10 s", form: rate, least: 1,
-    series: ["applied", "confirmed", "dropped"],
-    read: () => perSecond(new Map([["applied", 0], ["confirmed", 0], ["dropped", 0],
-      ...history.increases("mapsvc_status_updates_total", NOW_S, ({ outcome }) => (isTaken(outcome) ? outcome : "dropped"))]), history.span_s(NOW_S)),
-  },
-  {
-    id: "fresh", title: "Lag and age of the data", note: "The slowest worker's", form: seconds, log: true, least: 1,
-    series: ["lag", "age"],
-    read: () => ({ lag: history.max("mapsvc_replica_lag_seconds"), age: history.max("mapsvc_data_age_seconds") }),
-  },
-  {
-    id: "cpu", title: "CPU", note: "By process, of one core, over 10 s", form: percent, least: 10,
-    read: () => perSecond(new Map([...history.increases("mapsvc_cpu_seconds_total", NOW_S, ({ process }) => process)]
-      .map(([process, used_s]) => [process, 100 * used_s])), history.span_s(NOW_S)),
-  },
-  {
-    id: "requests", title: "Requests/s", note: "By route, the busiest seven, over 10 s", form: rate, least: 1, long: true,
-    read: () => perSecond(history.increases("mapsvc_request_seconds_count", NOW_S, ({ route }) => named(route)), history.span_s(NOW_S)),
-  },
-  {
-    id: "p99", title: "Time to answer, p99", note: "By route, the slowest seven, over a minute", form: seconds, log: true, least: 0.1, long: true,
-    read: p99ByRoute,
-  },
-  { id: "memory", title: "Memory", note: "By process, resident", form: bytes, least: 1e8, read: () => byProcess("mapsvc_resident_bytes") },
-];
-
-function p99ByRoute() {
-  const buckets = new Map();
-  for (const [word, count] of history.increases("mapsvc_request_seconds_bucket", MINUTE_S, ({ route, le }) => `${le} ${named(route)}`)) {
-    const [le, route] = [word.slice(0, word.indexOf(" ")), word.slice(word.indexOf(" ") + 1)];
-    if (!buckets.has(route)) buckets.set(route, []);
-    buckets.get(route).push([le === "+Inf" ? Infinity : Number(le), count]);
-  }
-  return Object.fromEntries([...buckets].map(([route, counts]) => [route, quantile(0.99, counts)]));
-}
-
-const charts = CHARTS.map((about) => ({ about, chart: createChart(about) }));
+const charts = MEASURES.map((about) => ({ about, chart: createChart(about) }));
 $("charts").append(...charts.map(({ chart }) => chart.node));
 
 function remember() {
-  points.push({ at_s: now_s(), at_ms: Date.now(), charts: Object.fromEntries(CHARTS.map(({ id, read }) => [id, read()])) });
+  const read = Object.fromEntries(MEASURES.map((measure) => [measure.id, measure.read(history) ?? {}]));
+  points.push({ at_s: now_s(), at_ms: Date.now(), read });
   while (points.length && now_s() - points[0].at_s > REMEMBERED_S) points.shift();
 }
 
 function showCharts() {
-  for (const { about, chart } of charts) chart.show(points.map(({ at_s, at_ms, charts }) => ({ at_s, at_ms, values: charts[about.id] })), now_s());
+  for (const { about, chart } of charts) {
+    chart.show(points.map(({ at_s, at_ms, read }) => ({ at_s, at_ms, values: read[about.id] })), now_s());
+  }
 }
 
 // -- the numbers on top ---------------------------------------------------------------------------------------------------
@@ -85,7 +46,8 @@ function showCharts() {
 const shown = new Map(); // tiles by id
 
 function showTiles() {
-  const told = tiles(history).map((tile) => (silent_since_ms === null ? tile : { ...tile, value: NOTHING, level: "none", note: "no answer" }));
+  const unknown = silent_since_ms === null ? {} : { value: NOTHING, level: "none", note: "no answer" };
+  const told = tiles(history).map((tile) => ({ ...tile, ...unknown }));
   for (const { id, title, value, level, note } of told) {
     if (!shown.has(id)) {
       shown.set(id, el("li", { id: `tile-${id}` }, el("h3", {}, title), el("p", { class: "value" }),
@@ -116,7 +78,9 @@ function showState(told) {
 
 const dropTable = createTable({
   caption: "What was dropped, and why",
-  columns: [["reason", "Reason", "noted"], ["what", "What", "text"], ["minute", "Last minute", "number"], ["total", "Total", "number"]],
+  columns: [
+    ["reason", "Reason", "noted"], ["what", "What", "text"], ["minute", "Last minute", "number"], ["total", "Total", "number"],
+  ],
 });
 const statusTable = createTable({
   caption: "EVSEs by status",
@@ -124,22 +88,22 @@ const statusTable = createTable({
 });
 const partyTable = createTable({
   caption: "Stations and EVSEs by party",
-  columns: [["party", "Party", "text"], ["age", "Age", "number"], ["heartbeat", "Last heartbeat", "number"], ["stations", "Stations", "number"], ["evses", "EVSEs", "number"],
-    ...STATUSES.map((status) => [status, inWords(status), "number"])],
+  columns: [
+    ["party", "Party", "text"], ["age", "Age", "number"], ["heartbeat", "Last heartbeat", "number"],
+    ["stations", "Stations", "number"], ["evses", "EVSEs", "number"],
+    ...STATUSES.map((status) => [status, inWords(status), "number"]),
+  ],
   sort: { by: "age", down: true },
 });
-for (const [id, table, name] of [["drops", dropTable, "Drops by reason"], ["statuses", statusTable, "EVSEs by status"], ["parties", partyTable, "Parties"]]) {
-  // Wide tables are scrolled sideways on a phone, with the keyboard as well.
-  for (const [attribute, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", name]]) $(id).setAttribute(attribute, value);
-  $(id).append(table.node);
-}
+for (const [id, table] of [["drops", dropTable], ["statuses", statusTable], ["parties", partyTable]]) $(id).append(table.node);
 $("filter").addEventListener("input", showSummary);
 
 function showDrops() {
   const rows = drops(history, whole);
   dropTable.show(rows);
   $("drops").hidden = rows.length === 0;
-  say($("drops-note"), rows.length ? "Since the processes started. Nothing else was dropped." : "Nothing was dropped since the processes started.");
+  const since = "since the processes started";
+  say($("drops-note"), rows.length ? `Totals are ${since}; nothing else was dropped.` : `Nothing was dropped ${since}.`);
 }
 
 function showSummary() {
@@ -148,18 +112,20 @@ function showSummary() {
     say($("parties-note"), summary_problem ? `The status summary does not answer: ${summary_problem}` : "Loading");
     return;
   }
-  const { evses, parties, as_of } = summary;
+  const { evses, parties } = summary, as_of_ms = Date.parse(summary.as_of);
   statusTable.show(STATUSES.map((status) => {
     const share = evses.total ? evses[status] / evses.total : 0;
-    return { key: status, cells: { status: inWords(status), evses: whole(evses[status]), share: percent(100 * share) }, shares: { share } };
+    const cells = { status: inWords(status), evses: whole(evses[status]), share: percent(100 * share) };
+    return { key: status, cells, shares: { share } };
   }));
   const wanted = $("filter").value.trim().toLowerCase();
-  const found = parties.filter(({ id }) => id.toLowerCase().includes(wanted)).map((party) => partyRow(party, Date.parse(as_of)));
+  const found = parties.filter(({ id }) => id.toLowerCase().includes(wanted)).map((party) => partyRow(party, as_of_ms));
   found.sort((a, b) => b.values.age - a.values.age);
   partyTable.show(found.slice(0, PARTIES_SHOWN));
-  const count = wanted ? `${whole(found.length)} of ${whole(parties.length)} parties` : `${whole(parties.length)} ${parties.length === 1 ? "party" : "parties"}`;
+  const all = `${whole(parties.length)} ${parties.length === 1 ? "party" : "parties"}`;
+  const count = wanted ? `${whole(found.length)} of ${all}` : all;
   const part = found.length > PARTIES_SHOWN ? `, the ${PARTIES_SHOWN} with the oldest heartbeats shown` : "";
-  const old = summary_problem ? ` The status summary does not answer: ${summary_problem} These are of ${clock(Date.parse(as_of))}.` : "";
+  const old = summary_problem ? ` The status summary does not answer: ${summary_problem} These are of ${clock(as_of_ms)}.` : "";
   say($("parties-note"), `${count}${part}. A heartbeat says that all a party last reported is still so.${old}`);
 }
 
@@ -174,8 +140,10 @@ function partyRow({ id, stations, evses, ttl_s, heartbeat_at }, now_ms) {
       party: id, stations: whole(stations), evses: whole(evses.total), ...statuses(whole),
       heartbeat: at_ms === null ? (ttl_s === null ? "no live status" : "never") : instant(at_ms, now_ms), age: seconds(age_s),
     },
-    // Who never had a live status is not old.
-    values: { party: id, stations, evses: evses.total, ...statuses(Number), heartbeat: at_ms ?? 0, age: age_s ?? (ttl_s === null ? -1 : Infinity) },
+    values: {
+      party: id, stations, evses: evses.total, ...statuses(Number), heartbeat: at_ms ?? 0,
+      age: age_s ?? (ttl_s === null ? -1 : Infinity), // who never had a live status is not old
+    },
   };
 }
 
@@ -218,6 +186,7 @@ async function poll() {
   timer = null;
   const began_ms = performance.now();
   await Promise.all([askMetrics(), polls++ % 2 ? null : askSummary()]);
+  mark(document.documentElement, "data-polls", String(polls)); // tests wait for it
   timer = setTimeout(poll, Math.max(0, POLL_MS - (performance.now() - began_ms)));
 }
 

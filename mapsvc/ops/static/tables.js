@@ -3,7 +3,8 @@
 import { el, mark, order, say } from "./dom.js";
 
 /**
- * @param {{caption: string, columns: [id: string, title: string, kind: "text"|"number"|"noted"][], sort?: {by: string, down: boolean}}} about
+ * @param {{caption: string, columns: [id: string, title: string, kind: "text"|"number"|"noted"][],
+ *   sort?: {by: string, down: boolean}}} about
  *   "noted": the text with a line of explanation below; with `sort` the heads are buttons
  */
 export function createTable(about) {
@@ -27,8 +28,8 @@ export function createTable(about) {
   }
 
   /**
-   * `all`: [{key, cells: {column: text}, values?: {column: what it sorts by}, notes?: {column: text}, shares?: {column: 0 to 1},
-   * look?: the column to look at, "none" for none}]
+   * `all`: [{key, cells: {column: text}, values?: {column: what it sorts by}, notes?: {column: text},
+   * shares?: {column: 0 to 1}, look?: the column to look at, "none" for none}]
    */
   function show(all) {
     rows = all;
@@ -37,7 +38,8 @@ export function createTable(about) {
 
   function draw() {
     if (about.sort) {
-      rows = [...rows].sort((a, b) => (sort.down ? -1 : 1) * compare(a.values[sort.by], b.values[sort.by]) || compare(a.key, b.key));
+      const { by, down } = sort;
+      rows = [...rows].sort((a, b) => (down ? -1 : 1) * compare(a.values[by], b.values[by]) || compare(a.key, b.key));
       for (const [id, node] of heads) {
         if (id === sort.by) mark(node, "aria-sort", sort.down ? "descending" : "ascending");
         else node.removeAttribute("aria-sort");

@@ -15,9 +15,12 @@ const REFUSED_PER_S = 1, LIVE_DROPPED_PER_S = 0.1, LIVE_DROPPED_S = 600;
 const WORKER_BYTES = 1.5e9;
 
 const ROLES = ["relay", "ingest", "serve", "simulate"]; // those with metrics of their own
-const UPDATES = "mapsvc_status_updates_total", REQUESTS = "mapsvc_request_seconds_count", BUCKETS = "mapsvc_request_seconds_bucket";
+const UPDATES = "mapsvc_status_updates_total", HEARTBEATS = "mapsvc_heartbeats_total";
+const REQUESTS = "mapsvc_request_seconds_count", BUCKETS = "mapsvc_request_seconds_bucket";
 const TAKEN = new Set(["applied", "confirmed"]);
-const OF_ROADS = new Set(["/v1/route", "/v1/along-route", "/v1/reachable", "/v1/tiles/roads.json", "/v1/tiles/roads/{z}/{x}/{y}.mvt"]);
+const OF_ROADS = new Set([
+  "/v1/route", "/v1/along-route", "/v1/reachable", "/v1/tiles/roads.json", "/v1/tiles/roads/{z}/{x}/{y}.mvt",
+]);
 const SLOW = [["/v1/nearby", READ_SLOW_S], ["/v1/tiles/stations/{z}/{x}/{y}.mvt", READ_SLOW_S], ["/v1/status", ACK_SLOW_S]];
 const OF_ADDRESSES = new Set(["rate", "connections", "connections_of_address"]);
 
@@ -40,11 +43,13 @@ const no_workers = (h) => [workers(h).length === 0, "bad", "no API worker"];
 function updates(h) {
   const now = h.rate(UPDATES, NOW_S);
   const all = h.increase(UPDATES, MINUTE_S);
-  const share = (wanted) => (all ? h.increase(UPDATES, MINUTE_S, ({ outcome }) => wanted(outcome)) / all : 0);
-  const late = share((outcome) => outcome === "late");
-  const dropped = share((outcome) => !isTaken(outcome) && outcome !== "late");
+  const shares = new Map([...h.increases(UPDATES, MINUTE_S, ({ outcome }) => (isTaken(outcome) ? undefined : outcome))]
+    .map(([outcome, count]) => [outcome, all ? count / all : 0]));
+  const late = shares.get("late") ?? 0;
+  const dropped = [...shares.values()].reduce((sum, share) => sum + share, 0);
+  const [worst, most] = [...shares].filter(([outcome]) => outcome !== "late").sort(([, a], [, b]) => b - a)[0] ?? ["", 0];
   const refused = (reason) => h.increase("mapsvc_refused_total", MINUTE_S, (labels) => labels.reason === reason) > 0;
-  const reports = h.increase(UPDATES, SILENT_S, ({ outcome }) => isTaken(outcome)) + h.increase("mapsvc_heartbeats_total", SILENT_S);
+  const reports = h.increase(UPDATES, SILENT_S, ({ outcome }) => isTaken(outcome)) + h.increase(HEARTBEATS, SILENT_S);
   return {
     id: "updates", title: "Updates/s", value: rate(now),
     ...judge([
@@ -52,10 +57,10 @@ function updates(h) {
       [refused("database"), "bad", "the database takes no writes"],
       [refused("queue_full"), "bad", "a queue is full"],
       [h.span_s(SILENT_S) > SILENT_S - MINUTE_S && reports === 0, "bad", "no report for 10 minutes"],
-      [dropped > DROPPED_SHARE, "look", `${percent(100 * dropped)} dropped`],
+      [most > DROPPED_SHARE, "look", `${percent(100 * most)} ${worst.replace("_", " ")}`],
       [late > LATE_SHARE, "look", `${percent(100 * late)} late`],
       [h.increase("mapsvc_confirmations_dropped_total", MINUTE_S) > 0, "look", "confirmations dropped"],
-    ], !all ? "none in the last minute" : dropped + late ? `${percent(100 * (dropped + late))} dropped` : "none dropped"),
+    ], !all ? "none in the last minute" : dropped ? `${percent(100 * dropped)} dropped` : "none dropped"),
   };
 }
 
@@ -78,14 +83,15 @@ function requests(h) {
 /** Of a route in the last minute; null: too few requests to tell. */
 function p99(h, route) {
   const of_route = h.increases(BUCKETS, MINUTE_S, (labels) => (labels.route === route ? labels.le : undefined));
-  return of_route.get("+Inf") >= ENOUGH ? quantile(0.99, [...of_route].map(([le, n]) => [le === "+Inf" ? Infinity : +le, n])) : null;
+  const buckets = [...of_route].map(([le, count]) => [le === "+Inf" ? Infinity : Number(le), count]);
+  return of_route.get("+Inf") >= ENOUGH ? quantile(0.99, buckets) : null;
 }
 
 /** The greatest share of 503 that a route has. */
 function unavailable(h) {
-  const of = (wanted) => (labels) => (labels.route !== "/readyz" && !OF_ROADS.has(labels.route) && wanted(labels) ? labels.route : undefined);
-  const all = h.increases(REQUESTS, MINUTE_S, of(() => true));
-  const refused = h.increases(REQUESTS, MINUTE_S, of(({ status }) => status === "503"));
+  const of = ({ route }) => (route !== "/readyz" && !OF_ROADS.has(route) ? route : undefined);
+  const all = h.increases(REQUESTS, MINUTE_S, of);
+  const refused = h.increases(REQUESTS, MINUTE_S, (labels) => (labels.status === "503" ? of(labels) : undefined));
   return Math.max(0, ...[...refused].map(([route, count]) => (count ? count / all.get(route) : 0)));
 }
 
@@ -153,15 +159,19 @@ function subscribers(h) {
   const messages = h.rate("mapsvc_live_messages_total", NOW_S);
   return {
     id: "subscribers", title: "Subscribers", value: whole(known ? h.sum("mapsvc_live_subscribers") : null),
-    ...judge([no_workers(h), [dropped && often, "look", `${whole(dropped)} dropped in a minute`]], `${rate(messages)} messages/s`),
+    ...judge([
+      no_workers(h),
+      [dropped && often, "look", `${whole(dropped)} dropped in a minute`],
+    ], `${rate(messages)} messages/s`),
   };
 }
 
 function connections(h) {
   const refused = h.rate("mapsvc_refused_total", MINUTE_S, ({ reason }) => OF_ADDRESSES.has(reason)) ?? 0;
+  const turned = refused ? `${rate(refused)}/s turned away` : "none turned away";
   return {
     id: "connections", title: "Connections", value: whole(workers(h).length ? h.sum("mapsvc_connections") : null),
-    ...judge([no_workers(h), [refused > REFUSED_PER_S, "look", `${rate(refused)}/s turned away`]], refused ? `${rate(refused)}/s turned away` : "none turned away"),
+    ...judge([no_workers(h), [refused > REFUSED_PER_S, "look", turned]], turned),
   };
 }
 
@@ -171,7 +181,8 @@ function processes(h) {
   const missing = roles.find((role) => ROLES.includes(role) && !up.has(role));
   const restarts = h.increases("mapsvc_up_child_restarts_total", RESTARTS_S, ({ role }) => role);
   const restarted = [...restarts].find(([, times]) => times > RESTARTS);
-  const large = h.samples("mapsvc_resident_bytes").find(({ labels, value }) => /^serve-/.test(labels.process) && value > WORKER_BYTES);
+  const isLarge = ({ labels, value }) => /^serve-/.test(labels.process) && value > WORKER_BYTES;
+  const large = h.samples("mapsvc_resident_bytes").find(isLarge);
   const roads = h.sum("mapsvc_roads_served") > 0;
   return {
     id: "processes", title: "Processes up", value: whole(up.size),
