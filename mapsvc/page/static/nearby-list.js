@@ -1,7 +1,7 @@
 // The stations about the map's centre, or about one's own position.
 
 import { get, inWords, joined, newest } from "./api.js";
-import { el, fill, select } from "./dom.js";
+import { button, el, fill, select } from "./dom.js";
 import { filterQuery } from "./filters.js";
 import { createStationRows } from "./station-rows.js";
 
@@ -61,7 +61,7 @@ export function createNearby(page) {
       showNotes(answer, sort);
       if (!isQuiet) announce(t("nearby.found", { n: stations.length }));
     } catch (error) {
-      if (!isQuiet || !stations.length) fill(notes, el("p", { class: "problem" }, inWords(error, t)));
+      if (!isQuiet || !stations.length) fill(notes, el("p", { class: "problem" }, inWords(error, t)), button(t("retry"), () => ask()));
     }
   }
 
