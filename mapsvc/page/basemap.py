@@ -151,7 +151,7 @@ def labels(topology: Topology) -> list[Named]:
     for properties, parts in topology.polygons("countries"):
         if parts and properties.get("name"):
             largest = max(parts, key=lambda one: float(one.area))
-            at = shapely.point_on_surface(shapely.make_valid(largest))
+            at = shapely.point_on_surface(largest)
             found.append((float(largest.area), float(at.x) % 1, float(at.y), str(properties["name"])))
     found.sort(reverse=True)
     return [Named(x, y, {"name": name, "rank": rank}) for rank, (_, x, y, name) in enumerate(found, 1)]
@@ -163,7 +163,8 @@ _NAME, _POPULATION, _LON, _LAT = 2, 9, 10, 11
 
 def read_towns(data: bytes) -> list[Named]:
     """The largest first. Positions are told as differences to the town before, in 0.00001 degrees."""
-    found, at, lon, lat = [], 0, 0, 0
+    names, populations, positions = [], [], []
+    at = lon = lat = 0
     while at < len(data):
         length, at = _length(data, at)
         name, people = "", 0
@@ -178,10 +179,14 @@ def read_towns(data: bytes) -> list[Named]:
                 lat += _signed(field.value)
         at += length
         if name and people >= LEAST_PEOPLE[-1] and abs(lat) < MAX_LATITUDE * 1e5:
-            ((x, y),) = mercator(np.array([[lon / 1e5, lat / 1e5]])).tolist()
-            found.append(Named(min(x, 1 - 1e-9), y, {"name": name, "population": people}))
-    found.sort(key=lambda one: (-one.properties["population"], one.x))
-    return found
+            names.append(name)
+            populations.append(people)
+            positions.append((lon / 1e5, lat / 1e5))
+    found = [
+        Named(x % 1, y, {"name": name, "population": people})
+        for (x, y), name, people in zip(mercator(np.array(positions)).tolist(), names, populations, strict=True)
+    ]
+    return sorted(found, key=lambda one: (-one.properties["population"], one.x))
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:

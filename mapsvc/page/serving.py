@@ -25,7 +25,7 @@ from mapsvc.tiles import Published
 
 STATIC = Path(__file__).parent / "static"
 BUILT = Path(sys.prefix) / "page"  # of the environment that set-up made
-LIBRARY_FILES = ("maplibre-gl.mjs", "maplibre-gl-shared.mjs", "maplibre-gl-worker.mjs", "maplibre-gl.css")
+LIBRARY_FILES = ("maplibre-gl.mjs", "maplibre-gl-worker.mjs", "maplibre-gl.css")
 BASEMAP = "basemap.mbtiles"
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".mjs": "text/javascript; charset=utf-8",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 import mapsvc
+from tests.node.program import NODE
 
 TESTS = Path(__file__).parents[1] / "node" / "page_units.mjs"
 STATIC = Path(mapsvc.__file__).parent / "page" / "static"
@@ -18,9 +16,7 @@ SIZE_BYTES = 70_000  # of all modules and styles on the wire: a page without a b
 
 
 def test_words_numbers_and_hours_of_the_page_are_right_in_three_languages() -> None:
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed")
-    command = ["node", "--test", "--test-reporter=tap", str(TESTS)]
+    command = [NODE, "--test", "--test-reporter=tap", str(TESTS)]
     environment = {**os.environ, "PAGE_STATIC": str(STATIC)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr

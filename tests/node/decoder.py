@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -18,13 +17,15 @@ from typing import Any, Self
 
 import pytest
 
+from tests.node.program import NODE, NPM
+
 HERE = Path(__file__).parent
 
 
 class NodeDecoder:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            ["node", str(HERE / "decode.mjs")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [NODE, str(HERE / "decode.mjs")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
     def decode(self, tile: bytes | bytearray) -> dict[str, Any]:
@@ -47,8 +48,6 @@ class NodeDecoder:
 
 @pytest.fixture(scope="session")
 def node_decoder() -> Iterator[NodeDecoder]:
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not installed: tiles are checked by mapbox-vector-tile alone")
     install()
     with NodeDecoder() as decoder:
         yield decoder
@@ -59,5 +58,5 @@ def install() -> None:
     with (HERE / "package.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (HERE / "node_modules" / ".package-lock.json").exists():
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            command = [*NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
             subprocess.run(command, cwd=HERE, check=True, timeout=300)
