@@ -58,7 +58,7 @@ export function createMapView({ library, container, start, filters, theme, style
     for (const layer of stationLayers(now.theme)) map.addLayer(layer);
     map.addLayer({
       id: "listed", type: "symbol", source: "listed",
-      layout: { "text-field": ["get", "label"], "text-font": ["sans-serif"], "text-size": 12, "text-offset": [0, -1.5], "text-allow-overlap": true },
+      layout: { "text-field": ["get", "label"], "text-font": ["sans-serif"], "text-size": 12, "text-offset": [0, -1.5], "text-padding": 1 },
       paint: { "text-color": colours.line, "text-halo-color": colours.casing, "text-halo-width": 2 },
     });
   }

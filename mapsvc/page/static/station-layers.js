@@ -79,7 +79,7 @@ export const signColour = (theme) => (theme === "dark" ? "#10151c" : "#ffffff");
 
 const SIGN_PX = 24;
 /** Strokes in a square of 24: a tick, a bar, a cross, a question mark. */
-const STROKES = {
+export const STROKES = {
   free: "M6 12.5 10.5 17 18 7.5",
   busy: "M6.5 12H17.5",
   out_of_service: "M7.5 7.5 16.5 16.5 M16.5 7.5 7.5 16.5",
