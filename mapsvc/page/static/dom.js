@@ -1,5 +1,7 @@
 // Elements from data: text stays text, there is no innerHTML.
 
+import { STROKES } from "./station-layers.js";
+
 /**
  * `el("button", {type: "button", class: "x", onclick: fn, "aria-pressed": "true"}, "text", child, [children], null)`
  * @returns {HTMLElement}
@@ -64,13 +66,6 @@ export function chip(type, text, checked, onchange, props = {}) {
 
 export const button = (text, onclick, props = {}) => el("button", { type: "button", onclick, ...props }, text);
 
-/** Strokes in a square of 24, as on the map: a tick, a bar, a cross, a question mark. */
-const STROKES = {
-  free: "M6 12.5 10.5 17 18 7.5",
-  busy: "M6.5 12H17.5",
-  out_of_service: "M7.5 7.5 16.5 16.5 M16.5 7.5 7.5 16.5",
-  unknown: "M8.5 9.2a3.6 3.6 0 1 1 5.2 3.2c-1.2.6-1.7 1.2-1.7 2.2 M12 18.2v.1",
-};
 const ICONS = {
   settings: "M4 7h10M18 7h2M4 17h2M10 17h10M16 4.5v5M8 14.5v5",
   swap: "M8 4v15M8 19l-4-4M8 19l4-4M16 20V5M16 5l-4 4M16 5l4 4",
