@@ -85,13 +85,17 @@ def service() -> Iterator[Service]:
             while "Ctrl-C stops it" not in (text := log.read_text(errors="replace")):
                 assert process.poll() is None and time.monotonic() < deadline, text[-2000:]
                 time.sleep(0.2)
-            url = re.search(r"Stations:\s+(http://\S+?)/\s", text)
+            url = re.search(r"Map:\s+(http://\S+?)/\s", text)
             admin = re.search(r"Metrics:\s+(http://\S+)/metrics", text)
             assert url and admin, text[-2000:]
             yield Service(process, folder, url[1], admin[1], environment)
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            try:
+                process.wait(1.5)
+            except subprocess.TimeoutExpired:  # how it ends is tested elsewhere: a second Ctrl-C makes an end of it
+                process.send_signal(signal.SIGINT)
+                process.wait(60)
 
 
 def sooner(wait: re.Match[str]) -> str:

@@ -51,13 +51,17 @@ def service() -> Iterator[tuple[str, str, dict[str, str]]]:
                 assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
                 time.sleep(0.2)
             text = log.read_text(errors="replace")
-            base = re.search(r"Stations:\s+(http://\S+?)/\s", text)
+            base = re.search(r"Map:\s+(http://\S+?)/\s", text)
             metrics = re.search(r"Metrics:\s+(http://\S+)/metrics", text)
             assert base and metrics, text[-2000:]
             yield base[1], metrics[1], environment
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            try:
+                process.wait(1.5)
+            except subprocess.TimeoutExpired:  # how it ends is tested elsewhere: a second Ctrl-C makes an end of it
+                process.send_signal(signal.SIGINT)
+                process.wait(60)
 
 
 def test_the_readme_has_commands() -> None:
