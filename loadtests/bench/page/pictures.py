@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -34,9 +35,10 @@ class View(NamedTuple):
 
 
 def views(url: str) -> list[View]:
-    """About a station in the largest town that the roads lead to."""
+    """About a station where most of them stand."""
     summary = _get(url, "/v1/stations?bbox=-180,-85,180,85&limit=1000&min_power_kw=150&available=2")["stations"]
-    station = max(summary, key=lambda one: one["evses"]["total"])
+    crowd = Counter((round(one["lat"], 1), round(one["lon"], 1)) for one in summary)
+    station = max(summary, key=lambda one: crowd[round(one["lat"], 1), round(one["lon"], 1)])
     lat, lon = station["lat"], station["lon"]
     town = f"map=13/{lat}/{lon}"
     there = f"{lat + 0.12:.4f},{lon + 0.18:.4f}"
@@ -49,7 +51,7 @@ def views(url: str) -> list[View]:
         View("drive-time", f"{town}&sort=drive_time", ("desktop",), ("light",)),
         View("station", f"map=15/{lat}/{lon}&station={station['id']}"),
         View("route", f"map=10.5/{lat + 0.06:.4f}/{lon + 0.09:.4f}&view=journey&from={lat},{lon}&to={there}"),
-        View("reach", f"map=10/{lat}/{lon}&view=reach&reach=15min"),
+        View("reach", f"map=10/{lat}/{lon}&view=reach&reach=15min&from={lat},{lon}"),
         View("town-de", f"{town}&lang=de", ("phone",), ("light",)),
         View("town-fr", f"{town}&lang=fr&units=imperial", ("phone",), ("light",)),
     ]
@@ -64,7 +66,9 @@ async def take(url: str, out: Path) -> list[Path]:
                 for theme in view.themes:
                     width, height = SIZES[size]
                     page = await browser.new_page(
-                        viewport={"width": width, "height": height}, color_scheme="dark" if theme == "dark" else "light"
+                        viewport={"width": width, "height": height},
+                        color_scheme="dark" if theme == "dark" else "light",
+                        locale="en-IE",
                     )
                     await page.goto(f"{url}/#{view.fragment}")
                     await shown(page)
