@@ -74,6 +74,14 @@ def _base_url(text: str) -> str:
     return urlunsplit((url.scheme, url.netloc, url.path.rstrip("/"), "", ""))
 
 
+def _page_url(text: str) -> str:
+    """An http(s) URL that browsers are told: no user, and a host that may stand in a Content-Security-Policy."""
+    url = urlsplit(_url("http", "https")[0](text))
+    if not re.fullmatch(r"[0-9A-Za-z.:\[\]-]+", url.netloc):
+        raise ValueError
+    return text
+
+
 def _folder(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     if "\0" in text or (path.exists() and not path.is_dir()):
@@ -123,7 +131,8 @@ class Settings:
     )
     map_style_url: str | None = _row(
         None,
-        *_url("http", "https"),
+        _page_url,
+        "a URL http://… or https://… without user",
         "a MapLibre style for the map page's background; unset: land, places and roads of our own, without internet",
     )
     public_url: str | None = _row(
