@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from html import escape
 from pathlib import Path
@@ -34,7 +34,7 @@ CONTENT_TYPES = {
 
 OURS = "no-cache"  # the page, its modules and the library are of one version: asked for each time, and mostly a 304
 TILE = "public, max-age=86400"
-SETTINGS = b"__SETTINGS__"  # in index.html
+SETTINGS, MODULES = b"__SETTINGS__", b"__MODULES__"  # in index.html
 MAX_ZOOM = 6
 RETRY_S = 60
 
@@ -62,7 +62,8 @@ class MapPage:
         self._policy = policy(style_url)
         self._files = {path.name: Packed(path) for path in sorted(static.iterdir()) if path.suffix in CONTENT_TYPES}
         index = self._files.pop("index.html")
-        index.plain = Published(index.plain.body.replace(SETTINGS, settings))
+        body = index.plain.body.replace(SETTINGS, settings).replace(MODULES, _preloads(self._files))
+        index.plain = Published(body)
         index.packed = gzip.compress(index.plain.body, 9, mtime=0)
         self._index = index
         self._library = {name: Packed(built / name) for name in LIBRARY_FILES if (built / name).exists()}
@@ -118,6 +119,12 @@ class MapPage:
         query = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
         row = self._basemap.execute(query, (z, x, 2**z - 1 - y)).fetchone()
         return bytes(row[0]) if row else b""
+
+
+def _preloads(names: Iterable[str]) -> bytes:
+    """All modules at once, instead of one after the other as each names those that it imports."""
+    modules = (name for name in names if name.endswith(".js"))
+    return "\n".join(f'<link rel="modulepreload" href="/page/{escape(name)}">' for name in modules).encode()
 
 
 def policy(style_url: str | None) -> str:

@@ -1,6 +1,7 @@
 // The map page as a table of contents: the state, the map, what changes, and the panel beside it.
 
 import { createFormat } from "./format.js";
+import { library } from "./library.js";
 import { createLive } from "./live.js";
 import { createMapView } from "./map-view.js";
 import { createPanel } from "./panel.js";
@@ -12,7 +13,6 @@ import { followTheme } from "./theme.js";
 
 const REFRESH_MS = 2000; // of the list, at most so often
 const settings = JSON.parse(document.querySelector('meta[name="mapsvc"]').content);
-const library = import("/page/lib/maplibre-gl.mjs");
 
 // What is shown, and in whose language
 const state = createState(window, preferences());
