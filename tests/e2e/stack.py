@@ -120,7 +120,7 @@ class Stack:
             raise
         assert line.startswith(f"ready {role} ".encode()), f"{name} did not get ready: {line!r}"
         if role == "serve":
-            await eventually(self._all_workers_ready, READY_S)
+            await eventually(self._all_workers_ready, READY_S, every_s=0.05)  # asking costs those who start time
 
     async def _all_workers_ready(self) -> bool:
         """every worker holds the world (`ready` says that one of them does; the service is up from then on)"""
@@ -155,10 +155,10 @@ class Stack:
         assert process.stdout is not None
         process.stdout.close()
 
-    async def stop(self, name: str) -> int:
-        """SIGTERM and the orderly end; the exit code."""
+    async def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
+        """The orderly end; the exit code. After SIGINT, `serve` does not go on for the sake of load balancers: seconds."""
         process = self._processes.pop(name)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         code = await asyncio.wait_for(asyncio.to_thread(process.wait), STOP_S)
         assert process.stdout is not None
         process.stdout.close()

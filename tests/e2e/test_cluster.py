@@ -4,6 +4,7 @@ pass on one server and fail here."""
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -49,7 +50,7 @@ async def test_updates_moves_removals_confirmations_and_a_rebuild_go_their_way_o
     confirming = asyncio.create_task(confirm_for_ever(stack, evses[0]))
     await asyncio.sleep(6)  # longer than the TTL: only confirmations keep it alive
     assert {await stack.shown(evses[0]) for _ in range(6)} == {"CHARGING"}
-    await stack.stop("serve")
+    await stack.stop("serve", signal.SIGINT)
     await stack.start("serve")  # what it loads is fresh as well
     assert {await stack.shown(evses[0]) for _ in range(6)} == {"CHARGING"}
     assert not confirming.done()

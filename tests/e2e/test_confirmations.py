@@ -4,6 +4,7 @@ what nobody confirms becomes UNKNOWN everywhere. Promise R7 through real process
 from __future__ import annotations
 
 import asyncio
+import signal
 from datetime import datetime
 from typing import Any
 
@@ -132,7 +133,7 @@ async def test_a_confirmation_moves_seen_at_at_every_replica_and_nothing_else(st
     assert await stack.stop("ingest") == 0
     assert await stored_seen_ms(stack, evse) == ms(after["seen_at"])
     await forget_side_streams(stack)
-    await stack.stop("serve")
+    await stack.stop("serve", signal.SIGINT)
     await stack.start("serve")
     assert (await evse_body(stack, evse))["seen_at"] == after["seen_at"]
     assert stack.complaints() == []
@@ -158,7 +159,7 @@ async def test_confirmations_are_written_every_quarter_of_the_ttl_and_later_repl
     await asyncio.sleep(1.2)  # until the cells have heard of it, too
     await forget_side_streams(stack)
     stack.kill("ingest")
-    await stack.stop("serve")
+    await stack.stop("serve", signal.SIGINT)
     await stack.start("serve")
     for evse in (rare, frequent):
         body = await evse_body(stack, evse)

@@ -11,6 +11,7 @@ import gzip
 import json
 import random
 import re
+import signal
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -536,7 +537,7 @@ async def bytes_of_both(real: RealWorld, paths: list[str]) -> list[dict[tuple[st
 
 def restart_workers(real: RealWorld) -> None:
     real.http.close()
-    assert real.run(real.stack.stop("serve")) == 0
+    assert real.run(real.stack.stop("serve", signal.SIGINT)) == 0
     real.run(real.stack.start("serve"))
     real.becomes(lambda: len(real.stack.workers()) == 2)
 
