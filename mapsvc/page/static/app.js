@@ -40,7 +40,7 @@ let refreshing = 0;
 const refreshPanel = () => (refreshing ||= window.setTimeout(() => ((refreshing = 0), panel.refresh()), REFRESH_MS));
 
 // What changes
-const status = showStatus({ root: document.getElementById("status"), state, map, t, format, theme });
+const status = showStatus({ root: document.getElementById("status"), state, map, t, format });
 const live = createLive({
   onTiles: (tiles) => map.refreshTiles(tiles),
   onStale: () => (map.refreshTiles(null), refreshPanel()),

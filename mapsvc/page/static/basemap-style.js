@@ -32,7 +32,7 @@ export function basemapStyle(theme, origin) {
       { id: "land", type: "fill", source: "basemap", "source-layer": "land", paint: { "fill-color": p.land, "fill-antialias": false } },
       {
         id: "borders", type: "line", source: "basemap", "source-layer": "borders",
-        paint: { "line-color": p.border, "line-width": ["interpolate", ["linear"], ["zoom"], 2, 0.6, 8, 1.6], "line-dasharray": [3, 2] },
+        paint: { "line-color": p.border, "line-width": ["interpolate", ["linear"], ["zoom"], 2, 0.6, 8, 1.4] }, // dashes take a program more
       },
       ...labelLayers(p),
     ],

@@ -45,7 +45,10 @@ export function createMapView({ library, container, start, filters, theme, style
   function overlay() {
     if (map.getSource(SOURCE)) return;
     const colours = ROUTE[now.theme];
-    for (const status of SIGNS) map.addImage(`sign-${status}`, drawSign(status, now.theme), { pixelRatio: 2 });
+    for (const status of SIGNS) {
+      const { picture, options } = drawSign(status);
+      map.addImage(`sign-${status}`, picture, options);
+    }
     for (const name of Object.keys(drawn)) map.addSource(name, { type: "geojson", data: drawn[name] });
     map.addSource(SOURCE, stationSource(tilesUrl()));
     const before = map.getLayer(ROADS_BELOW) ? ROADS_BELOW : undefined;
@@ -111,7 +114,6 @@ export function createMapView({ library, container, start, filters, theme, style
     map.setPaintProperty("area-edge", "line-color", colours.area);
     map.setPaintProperty("listed", "text-color", colours.line);
     map.setPaintProperty("listed", "text-halo-color", colours.casing);
-    for (const status of SIGNS) if (map.hasImage(`sign-${status}`)) map.updateImage(`sign-${status}`, drawSign(status, now.theme));
   }
 
   // -- tiles that have changed --------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ export function stationLayers(theme) {
         "text-size": 11, "text-line-height": 1, "text-font": ["sans-serif"], "text-allow-overlap": false, "text-padding": 0,
         "symbol-sort-key": ["-", 0, total],
       },
-      paint: { "text-color": theme === "dark" ? "#10151c" : "#ffffff" },
+      paint: { "text-color": colours.ring },
     },
     {
       id: "stations", type: "circle", source: SOURCE, "source-layer": "stations", minzoom: FIRST_STATION_ZOOM,
@@ -71,11 +71,10 @@ export function stationLayers(theme) {
         "icon-size": AT_ZOOMS(["/", RADIUS, 14]), "icon-allow-overlap": true, "icon-ignore-placement": true,
         "symbol-sort-key": ["case", ["==", ["get", "status"], 1], 2, ["==", ["get", "status"], 2], 1, 0],
       },
+      paint: { "icon-color": colours.ring },
     },
   ];
 }
-
-export const signColour = (theme) => (theme === "dark" ? "#10151c" : "#ffffff");
 
 const SIGN_PX = 24;
 /** Strokes in a square of 24: a tick, a bar, a cross, a question mark. */
@@ -88,12 +87,35 @@ export const STROKES = {
 
 export const SIGNS = Object.keys(STROKES);
 
-/** The picture of a sign, for `map.addImage`. */
-export function drawSign(status, theme, ratio = 2) {
-  const canvas = new OffscreenCanvas(SIGN_PX * ratio, SIGN_PX * ratio);
-  const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
-  Object.assign(pen, { strokeStyle: signColour(theme), lineWidth: 3, lineCap: "round", lineJoin: "round" });
+const RATIO = 2; // of the picture's pixels to the map's
+const REACH_PX = 8, EDGE = 0.25; // as glyphs are told: how far distances go, and the part of that beyond the edge
+const AROUND = []; // [dx, dy, distance], the nearest first
+for (let dy = -REACH_PX; dy <= REACH_PX; dy++) for (let dx = -REACH_PX; dx <= REACH_PX; dx++) AROUND.push([dx, dy, Math.hypot(dx, dy)]);
+AROUND.sort((a, b) => a[2] - b[2]);
+
+/**
+ * The picture of a sign, for `map.addImage(…, {sdf: true, pixelRatio: RATIO})`: distances instead of colours, so that it is
+ * drawn by the program that draws the labels. Compiling another one costs more than all the rest of the map's first picture.
+ */
+export function drawSign(status) {
+  const size = SIGN_PX * RATIO;
+  const canvas = new OffscreenCanvas(size, size);
+  const pen = canvas.getContext("2d", { willReadFrequently: true }); // in memory: fetching it from a graphics card is slow
+  pen.scale(RATIO, RATIO);
+  Object.assign(pen, { lineWidth: 3, lineCap: "round", lineJoin: "round" });
   pen.stroke(new Path2D(STROKES[status]));
-  return pen.getImageData(0, 0, canvas.width, canvas.height);
+  const { data } = pen.getImageData(0, 0, size, size);
+  const row = size + 2 * REACH_PX; // with a margin that is outside
+  const inside = new Uint8Array(row * row);
+  for (let at = 0; at < size * size; at++) {
+    inside[(Math.floor(at / size) + REACH_PX) * row + (at % size) + REACH_PX] = data[4 * at + 3] > 127 ? 1 : 0;
+  }
+  const told = new Uint8ClampedArray(4 * size * size);
+  for (let at = 0; at < size * size; at++) {
+    const here = (Math.floor(at / size) + REACH_PX) * row + (at % size) + REACH_PX;
+    const [, , away] = AROUND.find(([dx, dy]) => inside[here + dy * row + dx] !== inside[here]) ?? [0, 0, REACH_PX]; // to the other side of the edge
+    const outwards = inside[here] ? 0.5 - away : away - 0.5;
+    told[4 * at + 3] = 255 - 255 * (outwards / REACH_PX + EDGE);
+  }
+  return { picture: { width: size, height: size, data: told }, options: { sdf: true, pixelRatio: RATIO } };
 }

@@ -1,10 +1,10 @@
 // The line below the map: whether it is live, how old the data is, how much changes, and what the signs mean.
 
-import { drawSign } from "./station-layers.js";
+import { el, sign } from "./dom.js";
 
 const TICK_MS = 1000;
 
-export function showStatus({ root, state, map, t, format, theme }) {
+export function showStatus({ root, state, map, t, format }) {
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const [connection, age, changes, legend] = ["connection", "age", "changes", "legend"].map(part);
   let isThere = true;
@@ -21,18 +21,7 @@ export function showStatus({ root, state, map, t, format, theme }) {
   }
 
   function showLegend() {
-    legend.replaceChildren(
-      ...["free", "busy", "out_of_service", "unknown"].map((status) => {
-        const item = document.createElement("li");
-        const sign = document.createElement("canvas");
-        const picture = drawSign(status, theme.now());
-        Object.assign(sign, { width: picture.width, height: picture.height, className: `sign sign-${status}` });
-        sign.setAttribute("aria-hidden", "true");
-        sign.getContext("2d").putImageData(picture, 0, 0);
-        item.append(sign, t(`legend.${status}`));
-        return item;
-      }),
-    );
+    legend.replaceChildren(...["free", "busy", "out_of_service", "unknown"].map((status) => el("li", {}, sign(status), t(`legend.${status}`))));
   }
 
   document.querySelector('[data-action="zoom-in"]').addEventListener("click", () => map.zoomBy(1));
@@ -45,7 +34,6 @@ export function showStatus({ root, state, map, t, format, theme }) {
     }),
   );
   state.on(({ lang }, before) => lang !== before.lang && texts());
-  theme.on(showLegend);
   texts();
 
   return {
