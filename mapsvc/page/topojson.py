@@ -69,16 +69,21 @@ class Topology:
         west = shell[:, 0].min()
         for hole in holes:  # into the same world as the shell
             hole[:, 0] += WORLD * np.ceil((west - hole[:, 0].min()) / WORLD)
-        return shapely.Polygon(closed(shell), [hole for hole in holes if len(hole) >= LEAST_RING])
+        return shapely.Polygon(shell, [hole for hole in holes if len(hole) >= LEAST_RING])
 
     def _ring(self, arcs: Sequence[int]) -> Line:
-        """~k is arc k backwards; an arc begins where the one before it ends."""
-        lines = [self._arcs[arc] if arc >= 0 else self._arcs[~arc][::-1] for arc in arcs]
-        return unrolled(np.concatenate([lines[0], *(line[1:] for line in lines[1:])]))
+        """~k is arc k backwards; an arc begins where the one before it ends, maybe some worlds away."""
+        told: list[Line] = []
+        for arc in arcs:
+            line = self._arcs[arc] if arc >= 0 else self._arcs[~arc][::-1]
+            if told:
+                line = line[1:] + np.array((np.round((told[-1][-1, 0] - line[0, 0]) / WORLD) * WORLD, 0))
+            told.append(line)
+        return closed(np.concatenate(told))
 
 
 def unrolled(line: Line) -> Line:
-    """Without steps of more than half the world: it goes on beyond the edge."""
+    """Without steps of more than half the world: it goes on beyond the edge. Before simplifying, which makes long steps."""
     return np.column_stack((np.unwrap(line[:, 0], period=WORLD), line[:, 1]))
 
 
