@@ -40,7 +40,7 @@ def arc(*degrees: tuple[float, float]) -> list[list[int]]:
     return whole
 
 
-WEST, EAST, COMMON, LAKE, BEHIND, ICE = range(6)
+WEST, EAST, COMMON, LAKE, BEHIND, BACK, ICE = range(7)
 WORLD = {
     "type": "Topology",
     "transform": TRANSFORM,
@@ -49,7 +49,8 @@ WORLD = {
         arc((10, 40), (30, 40), (30, 10), (10, 10)),
         arc((10, 10), (10, 25), (10, 40)),  # 25 is on the way: simplifying takes it
         arc((18, 20), (22, 20), (22, 25), (18, 25), (18, 20)),
-        arc((170, 60), (170, 70), (-170, 70), (-170, 60), (170, 60)),  # across the 180th meridian
+        arc((170, 60), (170, 70), (-170, 70)),  # across the 180th meridian
+        arc((-170, 70), (-170, 60), (170, 60)),  # and back
         arc((-180, -70), (-90, -70), (0, -70), (90, -70), (180, -70)),  # round the pole
     ],
     "objects": {
@@ -58,17 +59,17 @@ WORLD = {
             "geometries": [
                 {"type": "Polygon", "arcs": [[WEST, ~COMMON]], "properties": {"name": "West"}},
                 {"type": "MultiPolygon", "arcs": [[[EAST, COMMON], [LAKE]]], "properties": {"name": "East"}},
-                {"type": "Polygon", "arcs": [[BEHIND]], "properties": {"name": "Behind"}},
+                {"type": "Polygon", "arcs": [[BEHIND, BACK]], "properties": {"name": "Behind"}},
                 {"type": None, "properties": {"name": "Nowhere"}},
             ],
         },
         "land": {
             "type": "GeometryCollection",
-            "geometries": [{"type": "MultiPolygon", "arcs": [[[WEST, EAST], [LAKE]], [[BEHIND]], [[ICE]]]}],
+            "geometries": [{"type": "MultiPolygon", "arcs": [[[WEST, EAST], [LAKE]], [[BEHIND, BACK]], [[ICE]]]}],
         },
     },
 }
-TOWNS = [("Old Town", 6_000_000, 5.0, 20.0), ("Lakeside", 40_000, 17.5, 22.5), ("Far", 2_000_000, -179.99999, 65.0)]
+TOWNS = [("Old Town", 5_000_000, 5.0, 20.0), ("Lakeside", 40_000, 17.5, 22.5), ("Far", 2_000_000, -179.99999, 65.0)]
 
 
 def as_it_is(degrees: Any) -> Any:

@@ -240,7 +240,20 @@ async def test_a_tile_is_a_vector_tile_counted_from_the_north(client: Client) ->
 
 
 @pytest.mark.parametrize(
-    "tile", ["7/0/0", "0/1/0", "0/0/1", "6/64/0", "6/0/64", "-1/0/0", "a/0/0", "0/0/٠", "1/0/0.5", "1/0/1e0"]
+    "tile",
+    [
+        "7/0/0",
+        "0/1/0",
+        "0/0/1",
+        "6/64/0",
+        "6/0/64",
+        "-1/0/0",
+        "a/0/0",
+        "0/0/٠",
+        "1/0/0.5",
+        "1/0/1e0",
+        "9" * 5000 + "/0/0",
+    ],
 )
 async def test_a_tile_beyond_the_map_is_not_there(client: Client, tile: str) -> None:
     assert (await client.get(URL(f"/page/basemap/{quote(tile)}.mvt", encoded=True))).status == 404
