@@ -51,9 +51,7 @@ def run_setup(folder: Path, purpose: str, python3: str | None = None) -> subproc
     )
 
 
-@pytest.mark.parametrize(
-    ("purpose", "more"), [("run", set()), ("test", set()), ("bench", {"nodejs", "npm", "wrk"})]
-)
+@pytest.mark.parametrize(("purpose", "more"), [("run", set()), ("test", set()), ("bench", {"nodejs", "npm", "wrk"})])
 def test_without_root_or_sudo_it_names_what_is_missing_and_how_to_get_it(
     tmp_path: Path, purpose: str, more: set[str]
 ) -> None:
