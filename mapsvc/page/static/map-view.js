@@ -2,7 +2,7 @@
 
 import { ROADS_BELOW, basemapStyle, roadLayers, roadSource } from "./basemap-style.js";
 import { withFilters } from "./filters.js";
-import { CLICKABLE, FIRST_STATION_ZOOM, MAX_TILE_ZOOM, SIGNS, SOURCE, TILES, drawSign, stationLayers, stationSource } from "./station-layers.js";
+import { CLICKABLE, FIRST_STATION_ZOOM, LOCAL_FONT, MAX_TILE_ZOOM, SIGNS, SOURCE, TILES, drawSign, stationLayers, stationSource } from "./station-layers.js";
 
 const CLOSE_ZOOM = 15;
 const CLICK_PX = 10; // about a click: fingers are not exact
@@ -58,10 +58,11 @@ export function createMapView({ library, container, start, filters, theme, style
     const line = { "line-cap": "round", "line-join": "round" };
     map.addLayer({ id: "route-casing", type: "line", source: "route", layout: line, paint: { "line-color": colours.casing, "line-width": 8 } }, before);
     map.addLayer({ id: "route", type: "line", source: "route", layout: line, paint: { "line-color": colours.line, "line-width": 5 } }, before);
-    for (const layer of stationLayers(now.theme)) map.addLayer(layer);
+    const font = fontOf(map.getStyle());
+    for (const layer of stationLayers(now.theme, font)) map.addLayer(layer);
     map.addLayer({
       id: "listed", type: "symbol", source: "listed",
-      layout: { "text-field": ["get", "label"], "text-font": ["sans-serif"], "text-size": 12, "text-offset": [0, -1.5], "text-padding": 1 },
+      layout: { "text-field": ["get", "label"], "text-font": font, "text-size": 12, "text-offset": [0, -1.5], "text-padding": 1 },
       paint: { "text-color": colours.line, "text-halo-color": colours.casing, "text-halo-width": 2 },
     });
   }
@@ -262,6 +263,12 @@ export function createMapView({ library, container, start, filters, theme, style
     library: map, // for tests
   };
   return view;
+}
+
+/** What a style from elsewhere labels with: its glyphs may hold no other. */
+function fontOf({ glyphs, layers }) {
+  const fonts = layers.map(({ layout }) => layout?.["text-font"]).filter((font) => Array.isArray(font) && font.every((name) => !name.includes("literal")));
+  return (glyphs && fonts[0]) || LOCAL_FONT;
 }
 
 const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -29,8 +29,10 @@ const short = (count) => [
 
 export const stationSource = (tiles) => ({ type: "vector", tiles: [tiles], minzoom: 0, maxzoom: MAX_TILE_ZOOM });
 
+export const LOCAL_FONT = ["sans-serif"]; // of the machine; a style with glyphs of its own has others
+
 /** Layers from below to above. */
-export function stationLayers(theme) {
+export function stationLayers(theme, font = LOCAL_FONT) {
   const colours = COLOURS[theme];
   const share = ["/", ["get", "free"], ["max", 1, ["+", ["get", "free"], ["get", "busy"], ["get", "out_of_service"], ["get", "unknown"]]]];
   const total = ["+", ["get", "free"], ["get", "busy"], ["get", "out_of_service"], ["get", "unknown"]];
@@ -51,7 +53,7 @@ export function stationLayers(theme) {
       id: "aggregate-counts", type: "symbol", source: SOURCE, "source-layer": "aggregates", maxzoom: FIRST_STATION_ZOOM,
       layout: {
         "text-field": ["format", short(["get", "free"]), { "font-scale": 1.15 }, "\n", {}, ["concat", "/", short(total)], { "font-scale": 0.85 }],
-        "text-size": 11, "text-line-height": 1, "text-font": ["sans-serif"], "text-allow-overlap": false, "text-padding": 0,
+        "text-size": 11, "text-line-height": 1, "text-font": font, "text-allow-overlap": false, "text-padding": 0,
         "symbol-sort-key": ["-", 0, total],
       },
       paint: { "text-color": colours.ring },
