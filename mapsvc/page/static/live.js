@@ -89,7 +89,7 @@ export function createLive({ onTiles, onStale, onChange, onConnection }) {
       const answer = await fetch("/readyz", { cache: "no-store" });
       const told = await answer.json();
       age = Number.isFinite(told.data_age_s) ? { s: told.data_age_s, at: performance.now() } : null;
-      if (!box) connection(answer.ok || told.ready !== undefined);
+      if (!box) connection(answer.ok); // 503: it has no stations yet
     } catch {
       if (!box) connection(false);
     }
