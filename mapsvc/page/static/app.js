@@ -43,7 +43,7 @@ const refreshPanel = () => (refreshing ||= window.setTimeout(() => ((refreshing 
 const status = showStatus({ root: document.getElementById("status"), state, map, t, format });
 const live = createLive({
   onTiles: (tiles) => map.refreshTiles(tiles),
-  onStale: () => (map.refreshTiles(null), refreshPanel()),
+  onStale: (since) => (map.refreshAll(since), refreshPanel()),
   onChange: refreshPanel,
   onConnection: status.connection,
 });

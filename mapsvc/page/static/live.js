@@ -2,7 +2,7 @@
 //
 // The stream begins at a cursor that is taken first, so that it tells changes only: the tiles have the rest. Whatever may have
 // changed between a tile and the cursor is made good by looking at all tiles once when the stream is there (onStale); most
-// answers are 304. A connection that was cut is resumed by EventSource itself, from the last event that it had.
+// answers are 304. The first cursor is asked for before the map is there: then no tile is older. A connection that was cut is resumed by EventSource itself, from the last event that it had.
 
 import { withFilters } from "./filters.js";
 
@@ -13,8 +13,11 @@ const AGE_S = 5; // between two questions how old the data is
 const AGAIN_S = [1, 2, 5, 10, 30]; // after a stream that was refused
 const WINDOW_S = 10; // over which changes are counted
 
+let first = currentCursor();
+first.catch(() => {}); // whoever waits for it hears of it
+
 /**
- * @param {{onTiles: (tiles: {z: number, x: number, y: number}[]) => void, onStale: () => void, onChange: () => void,
+ * @param {{onTiles: (tiles: {z: number, x: number, y: number}[]) => void, onStale: (since?: number) => void, onChange: () => void,
  *   onConnection: (isThere: boolean) => void}} told
  */
 export function createLive({ onTiles, onStale, onChange, onConnection }) {
@@ -44,19 +47,21 @@ export function createLive({ onTiles, onStale, onChange, onConnection }) {
     }
     let cursor;
     try {
-      cursor = await currentCursor();
+      cursor = await (first ?? currentCursor());
     } catch {
+      first = null;
       if (mine === asked) later();
       return;
     }
+    first = null;
     if (mine !== asked) return;
-    const query = { bbox: about.map((value) => value.toFixed(5)).join(","), zoom: String(zoom), last_event_id: cursor };
+    const query = { bbox: about.map((value) => value.toFixed(5)).join(","), zoom: String(zoom), last_event_id: cursor.id };
     const next = new EventSource(withFilters("/v1/live", filters, query));
     next.onopen = () => {
       if (next !== source) return;
       refused = 0;
       connection(true);
-      onStale();
+      onStale(cursor.at);
     };
     next.onerror = () => {
       if (next !== source) return;
@@ -64,7 +69,7 @@ export function createLive({ onTiles, onStale, onChange, onConnection }) {
       if (next.readyState === EventSource.CLOSED) later(); // it was refused: EventSource gives up
     };
     for (const name of ["change", "leave"]) next.addEventListener(name, (event) => hear(JSON.parse(event.data)));
-    next.addEventListener("reset", onStale); // too long away: a whole snapshot follows, which the tiles are better at
+    next.addEventListener("reset", () => onStale()); // too long away: a whole snapshot follows, which the tiles are better at
     source?.close();
     source = next;
     box = about;
@@ -122,7 +127,7 @@ export function createLive({ onTiles, onStale, onChange, onConnection }) {
   };
 }
 
-/** Of now: what a stream about nothing begins with. */
+/** Of now, and when that was: what a stream about nothing begins with. */
 async function currentCursor() {
   const stop = new AbortController();
   const patience = window.setTimeout(() => stop.abort(), 5000);
@@ -135,7 +140,7 @@ async function currentCursor() {
       if (done) throw new Error("no cursor");
       text += value;
       const cursor = /^id: (?!0$)(\S+)$/m.exec(text.slice(0, text.lastIndexOf("\n")));
-      if (cursor) return cursor[1];
+      if (cursor) return { id: cursor[1], at: performance.now() };
     }
   } finally {
     window.clearTimeout(patience);

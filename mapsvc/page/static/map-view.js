@@ -24,6 +24,7 @@ export function createMapView({ library, container, start, filters, theme, style
     center: [start.lon, start.lat],
     zoom: start.zoom,
     maxZoom: 19,
+    validateStyle: Boolean(styleUrl), // ours is known to be right, and is looked at by the tests
     fadeDuration: 0, // a new tile is there at once: nothing blinks
     refreshExpiredTiles: false, // live.js says when there is something new
     zoomLevelsToOverscale: undefined, // a tile beyond the last zoom is that tile, and not a part of it: so it can be refreshed
@@ -120,12 +121,15 @@ export function createMapView({ library, container, start, filters, theme, style
   // -- tiles that have changed --------------------------------------------------------------------------------------
 
   // A tile that is under way may have left the server before the change: it is looked at once more when it is here.
+  let firstAsked = Infinity; // ms after the navigation
   const underWay = new Set();
   const again = new Set();
   const key = ({ z, x, y }) => `${z}/${x}/${y}`;
 
   map.on("sourcedataloading", ({ sourceId, tile }) => {
-    if (sourceId === SOURCE && tile) underWay.add(key(tile.tileID.canonical));
+    if (sourceId !== SOURCE || !tile) return;
+    firstAsked = Math.min(firstAsked, performance.now());
+    underWay.add(key(tile.tileID.canonical));
   });
   map.on("sourcedata", ({ sourceId, tile }) => {
     if (sourceId !== SOURCE || !tile || (tile.state !== "loaded" && tile.state !== "errored")) return;
@@ -136,9 +140,13 @@ export function createMapView({ library, container, start, filters, theme, style
 
   function refreshTiles(tiles) {
     if (!map.getSource(SOURCE)) return;
-    for (const tile of tiles ?? []) if (underWay.has(key(tile))) again.add(key(tile));
-    if (tiles === null) map.refreshTiles(SOURCE);
-    else map.refreshTiles(SOURCE, tiles.filter((tile) => !underWay.has(key(tile))));
+    for (const tile of tiles) if (underWay.has(key(tile))) again.add(key(tile));
+    map.refreshTiles(SOURCE, tiles.filter((tile) => !underWay.has(key(tile))));
+  }
+
+  /** All tiles, unless every one was asked for later than `since`. */
+  function refreshAll(since = Infinity) {
+    if (since > firstAsked && map.getSource(SOURCE)) map.refreshTiles(SOURCE);
   }
 
   // -- clicks ---------------------------------------------------------------------------------------------------------
@@ -249,6 +257,7 @@ export function createMapView({ library, container, start, filters, theme, style
     onStations: (listener) => onStations.add(listener),
     onMoved: (listener) => map.on("moveend", listener),
     refreshTiles,
+    refreshAll,
     setFilters(filters) {
       now.filters = filters;
       map.getSource(SOURCE)?.setTiles([tilesUrl()]);
