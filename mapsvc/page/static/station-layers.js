@@ -91,9 +91,11 @@ export const SIGNS = Object.keys(STROKES);
 
 const RATIO = 2; // of the picture's pixels to the map's
 const REACH_PX = 8, EDGE = 0.25; // as glyphs are told: how far distances go, and the part of that beyond the edge
-const AROUND = []; // [dx, dy, distance], the nearest first
-for (let dy = -REACH_PX; dy <= REACH_PX; dy++) for (let dx = -REACH_PX; dx <= REACH_PX; dx++) AROUND.push([dx, dy, Math.hypot(dx, dy)]);
-AROUND.sort((a, b) => a[2] - b[2]);
+const ROW = SIGN_PX * RATIO + 2 * REACH_PX; // of the picture with a margin
+const AROUND = []; // steps in it, the nearest first, and how far they lead
+for (let dy = -REACH_PX; dy <= REACH_PX; dy++) for (let dx = -REACH_PX; dx <= REACH_PX; dx++) AROUND.push([dy * ROW + dx, Math.hypot(dx, dy)]);
+AROUND.sort((a, b) => a[1] - b[1]);
+const STEPS = Int16Array.from(AROUND, ([step]) => step), AWAY = Float32Array.from(AROUND, ([, away]) => away);
 
 /**
  * The picture of a sign, for `map.addImage(…, {sdf: true, pixelRatio: RATIO})`: distances instead of colours, so that it is
@@ -107,17 +109,16 @@ export function drawSign(status) {
   Object.assign(pen, { lineWidth: 3, lineCap: "round", lineJoin: "round" });
   pen.stroke(new Path2D(STROKES[status]));
   const { data } = pen.getImageData(0, 0, size, size);
-  const row = size + 2 * REACH_PX; // with a margin that is outside
-  const inside = new Uint8Array(row * row);
-  for (let at = 0; at < size * size; at++) {
-    inside[(Math.floor(at / size) + REACH_PX) * row + (at % size) + REACH_PX] = data[4 * at + 3] > 127 ? 1 : 0;
-  }
+  const inside = new Uint8Array(ROW * ROW);
+  const at = (index) => (Math.floor(index / size) + REACH_PX) * ROW + (index % size) + REACH_PX;
+  for (let index = 0; index < size * size; index++) inside[at(index)] = data[4 * index + 3] > 127 ? 1 : 0;
   const told = new Uint8ClampedArray(4 * size * size);
-  for (let at = 0; at < size * size; at++) {
-    const here = (Math.floor(at / size) + REACH_PX) * row + (at % size) + REACH_PX;
-    const [, , away] = AROUND.find(([dx, dy]) => inside[here + dy * row + dx] !== inside[here]) ?? [0, 0, REACH_PX]; // to the other side of the edge
-    const outwards = inside[here] ? 0.5 - away : away - 0.5;
-    told[4 * at + 3] = 255 - 255 * (outwards / REACH_PX + EDGE);
+  for (let index = 0; index < size * size; index++) {
+    const here = at(index);
+    let k = 0; // to the other side of the edge
+    while (k < STEPS.length - 1 && inside[here + STEPS[k]] === inside[here]) k++;
+    const outwards = inside[here] ? 0.5 - AWAY[k] : AWAY[k] - 0.5;
+    told[4 * index + 3] = 255 - 255 * (outwards / REACH_PX + EDGE);
   }
   return { picture: { width: size, height: size, data: told }, options: { sdf: true, pixelRatio: RATIO } };
 }

@@ -211,8 +211,13 @@ export const STRINGS = {
   "error.other": ["That did not work ({status}).", "Das hat nicht geklappt ({status}).", "Cela n’a pas fonctionné ({status})."],
 };
 
-const rules = Object.fromEntries(LANGUAGES.map((lang) => [lang, new Intl.PluralRules(lang)]));
-const numbers = Object.fromEntries(LANGUAGES.map((lang) => [lang, new Intl.NumberFormat(lang, { maximumFractionDigits: 1 })]));
+/** Made when first wanted: each takes milliseconds. */
+function kept(make) {
+  const made = {};
+  return (lang) => (made[lang] ??= make(lang));
+}
+const rules = kept((lang) => new Intl.PluralRules(lang));
+const numbers = kept((lang) => new Intl.NumberFormat(lang, { maximumFractionDigits: 1 }));
 
 /**
  * `t(key, {name: value})`; numbers are written as the language writes them. An unknown key is a fault of ours: it shows itself.
@@ -223,9 +228,9 @@ export function translator(lang) {
     const now = LANGUAGES.includes(lang()) ? lang() : "en";
     const forms = STRINGS[key]?.[LANGUAGES.indexOf(now)].split("|");
     if (!forms) return key;
-    const form = forms.length > 1 && rules[now].select(Number(values.n)) !== "one" ? forms[1] : forms[0];
+    const form = forms.length > 1 && rules(now).select(Number(values.n)) !== "one" ? forms[1] : forms[0];
     const words = now === "fr" ? form.replace(/ ([:;?!])/g, "\u00a0$1") : form; // French does not break before these
-    return words.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? numbers[now].format(values[name]) : values[name] ?? ""));
+    return words.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? numbers(now).format(values[name]) : values[name] ?? ""));
   };
 }
 
