@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 pytest.importorskip("playwright", reason="needs Playwright (make setup for tests)")
-from playwright.async_api import Browser, BrowserContext, Page, Route, expect
+from playwright.async_api import Browser, BrowserContext, Page, Request, Route, expect
 
 from loadtests.bench.page.browsing import CHROMIUM, chromium, sample, sampled, settled, shown
 from mapsvc.generate_plan import REGION_STATIONS, plan
@@ -29,6 +29,7 @@ pytestmark = [
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 AXE = Path(__file__).parents[1] / "node/node_modules/axe-core/axe.min.js"
+BESIDES_THE_LIBRARY_BYTES = 400_000
 ON_SCREEN_S = 2.0  # the goal is 300 ms (make bench-page); here two tests run at a time
 FREE, BUSY, UNKNOWN = (20, 120, 60), (180, 83, 9), (95, 107, 122)  # station-layers.js, light
 NEAR = 24  # of a colour, each channel
@@ -367,6 +368,17 @@ async def test_axe_finds_nothing(shared_stack: Stack, open_page: Open, theme: st
         )
         violations = json.loads(found["result"]["value"])
         assert [(one["id"], one["nodes"][0]["html"][:160]) for one in violations] == [], view
+
+
+async def test_the_page_is_small(shared_stack: Stack, context: BrowserContext) -> None:
+    page = await context.new_page()
+    done: list[Request] = []
+    page.on("requestfinished", lambda request: done.append(request))
+    await page.goto(f"{shared_stack.url}/#map=14/48.8/2.248")
+    await shown(page)
+    await settled(page)
+    sizes = [(await one.sizes())["responseBodySize"] for one in list(done) if "/page/lib/" not in one.url]
+    assert 20_000 < sum(sizes) < BESIDES_THE_LIBRARY_BYTES
 
 
 async def test_the_policy_allows_no_script_from_elsewhere(shared_stack: Stack) -> None:

@@ -30,7 +30,7 @@ const map = createMapView({
   filters,
   theme: theme.now(),
   styleUrl: settings.style_url,
-  label: t("map.label"),
+  labels: { map: t("map.label"), attribution: t("map.attribution") },
 });
 theme.on(map.setTheme);
 

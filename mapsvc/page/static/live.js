@@ -37,6 +37,8 @@ export function createLive({ onTiles, onStale, onChange, onConnection }) {
 
   async function subscribe() {
     window.clearTimeout(again);
+    again = 0;
+    if (document.hidden) return;
     const mine = ++asked;
     const { zoom, filters } = wanted;
     const about = padded(wanted.box);
@@ -104,7 +106,19 @@ export function createLive({ onTiles, onStale, onChange, onConnection }) {
   window.setInterval(() => {
     if (!document.hidden && wanted && !box && !again) onStale();
   }, 1000 * WIDE_S);
-  document.addEventListener("visibilitychange", () => document.hidden || (askAge(), onStale()));
+  // A browser has six connections with a host, over all its tabs: one that nobody looks at gives its own back.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      asked++; // whatever is under way is no longer wanted
+      window.clearTimeout(again);
+      source?.close();
+      source = box = null;
+    } else if (wanted) {
+      askAge();
+      onStale();
+      subscribe();
+    }
+  });
   askAge();
 
   return {
@@ -113,7 +127,6 @@ export function createLive({ onTiles, onStale, onChange, onConnection }) {
       const isSame = wanted && now.zoom === wanted.zoom && now.filters === wanted.filters;
       wanted = now;
       if (isSame && box && contains(box, now.box)) return;
-      again = 0;
       subscribe();
     },
     /** Seconds since the service last heard from its database, or null. */

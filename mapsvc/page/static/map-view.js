@@ -12,9 +12,9 @@ const NOTHING = { type: "FeatureCollection", features: [] };
 
 /**
  * @param {{library: object, container: HTMLElement, start: {lat: number, lon: number, zoom: number}, filters: object,
- *   theme: "light"|"dark", styleUrl: string|null, label: string}} with_
+ *   theme: "light"|"dark", styleUrl: string|null, labels: {map: string, attribution: string}}} with_
  */
-export function createMapView({ library, container, start, filters, theme, styleUrl, label }) {
+export function createMapView({ library, container, start, filters, theme, styleUrl, labels }) {
   const origin = window.location.origin;
   const tilesUrl = () => origin + withFilters(TILES, now.filters);
   const now = { filters, theme, roads: null };
@@ -31,7 +31,7 @@ export function createMapView({ library, container, start, filters, theme, style
     dragRotate: false,
     pitchWithRotate: false,
     attributionControl: false,
-    locale: { "Map.Title": label },
+    locale: { "Map.Title": labels.map, "AttributionControl.ToggleAttribution": labels.attribution },
   });
   map.touchZoomRotate.disableRotation();
   map.keyboard.disableRotation();

@@ -11,6 +11,8 @@ export function showStatus({ root, state, map, t, format }) {
 
   function texts() {
     document.documentElement.lang = state.get().lang;
+    document.querySelector("h1").textContent = t("page.heading");
+    document.querySelector(".skip").textContent = t("page.skip");
     connection.textContent = isThere ? t("live.connected") : t("live.lost");
     for (const [name, key] of [["zoom-in", "zoomIn"], ["zoom-out", "zoomOut"], ["locate", "locate"]]) {
       const button = document.querySelector(`[data-action="${name}"]`);
