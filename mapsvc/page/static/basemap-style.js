@@ -17,7 +17,7 @@ const MOTORWAY = 0, PRIMARY = 2, TERTIARY = 4; // road_class of the tiles of roa
 
 export const waterColour = (theme) => PALETTES[theme].water;
 
-/** @returns a style of MapLibre without stations */
+/** @returns a style of MapLibre without stations, roads and names */
 export function basemapStyle(theme, origin) {
   const p = PALETTES[theme];
   return {
@@ -34,13 +34,9 @@ export function basemapStyle(theme, origin) {
         id: "borders", type: "line", source: "basemap", "source-layer": "borders",
         paint: { "line-color": p.border, "line-width": ["interpolate", ["linear"], ["zoom"], 2, 0.6, 8, 1.4] }, // dashes take a program more
       },
-      ...labelLayers(p),
     ],
   };
 }
-
-/** Below the names of places. */
-export const ROADS_BELOW = "countries";
 
 export const roadSource = (tiles, bounds, attribution) => ({ type: "vector", tiles, bounds, minzoom: 7, maxzoom: 14, attribution });
 
@@ -60,7 +56,9 @@ export function roadLayers(theme) {
   ];
 }
 
-function labelLayers(p) {
+/** Names, which come when the stations are there: a driver waits for these, not for those. */
+export function labelLayers(theme) {
+  const p = PALETTES[theme];
   const font = ["sans-serif"];
   return [
     {

@@ -1,6 +1,6 @@
 // MapLibre, and the few things that the rest of the page wants of it.
 
-import { ROADS_BELOW, basemapStyle, roadLayers, roadSource } from "./basemap-style.js";
+import { basemapStyle, labelLayers, roadLayers, roadSource } from "./basemap-style.js";
 import { withFilters } from "./filters.js";
 import { CLICKABLE, FIRST_STATION_ZOOM, LOCAL_FONT, MAX_TILE_ZOOM, SIGNS, SOURCE, TILES, drawSign, stationLayers, stationSource } from "./station-layers.js";
 
@@ -52,13 +52,11 @@ export function createMapView({ library, container, start, filters, theme, style
     }
     for (const name of Object.keys(drawn)) map.addSource(name, { type: "geojson", data: drawn[name] });
     map.addSource(SOURCE, stationSource(tilesUrl()));
-    const before = map.getLayer(ROADS_BELOW) ? ROADS_BELOW : undefined;
-    addRoads();
-    map.addLayer({ id: "area", type: "fill", source: "area", paint: { "fill-color": colours.area, "fill-opacity": 0.16 } }, before);
-    map.addLayer({ id: "area-edge", type: "line", source: "area", paint: { "line-color": colours.area, "line-width": 2 } }, before);
+    map.addLayer({ id: "area", type: "fill", source: "area", paint: { "fill-color": colours.area, "fill-opacity": 0.16 } });
+    map.addLayer({ id: "area-edge", type: "line", source: "area", paint: { "line-color": colours.area, "line-width": 2 } });
     const line = { "line-cap": "round", "line-join": "round" };
-    map.addLayer({ id: "route-casing", type: "line", source: "route", layout: line, paint: { "line-color": colours.casing, "line-width": 8 } }, before);
-    map.addLayer({ id: "route", type: "line", source: "route", layout: line, paint: { "line-color": colours.line, "line-width": 5 } }, before);
+    map.addLayer({ id: "route-casing", type: "line", source: "route", layout: line, paint: { "line-color": colours.casing, "line-width": 8 } });
+    map.addLayer({ id: "route", type: "line", source: "route", layout: line, paint: { "line-color": colours.line, "line-width": 5 } });
     const font = fontOf(map.getStyle());
     for (const layer of stationLayers(now.theme, font)) map.addLayer(layer);
     map.addLayer({
@@ -69,9 +67,14 @@ export function createMapView({ library, container, start, filters, theme, style
   }
 
   function addRoads() {
-    if (!now.roads || map.getSource("roads") || styleUrl || !map.getSource(SOURCE)) return;
+    if (map.getSource("roads") || styleUrl || !map.getLayer("area")) return;
     map.addSource("roads", roadSource(now.roads.tiles, now.roads.bounds, now.roads.attribution));
-    for (const layer of roadLayers(now.theme)) map.addLayer(layer, map.getLayer("area") ? "area" : ROADS_BELOW);
+    for (const layer of roadLayers(now.theme)) map.addLayer(layer, "area");
+  }
+
+  function addNames() {
+    if (styleUrl) return;
+    for (const layer of labelLayers(now.theme)) if (!map.getLayer(layer.id)) map.addLayer(layer, "aggregates");
   }
 
   function foldAttribution() {
@@ -100,12 +103,14 @@ export function createMapView({ library, container, start, filters, theme, style
     if (!map.getLayer("stations") || !map.queryRenderedFeatures({ layers: CLICKABLE }).length) return;
     performance.mark("stations"); // how long a driver waited for them
     map.off("render", look);
+    addNames();
   });
-  map.once("idle", findRoads);
+  map.once("idle", () => (addNames(), findRoads())); // there may be no stations here
   map.on("error", ({ error }) => console.warn("map:", error?.message)); // a tile that does not come is asked for again
 
   function repaint() {
-    for (const layer of [...(styleUrl ? [] : basemapStyle(now.theme, origin).layers), ...roadLayers(now.theme), ...stationLayers(now.theme)]) {
+    const ours = styleUrl ? [] : [...basemapStyle(now.theme, origin).layers, ...labelLayers(now.theme)];
+    for (const layer of [...ours, ...roadLayers(now.theme), ...stationLayers(now.theme)]) {
       if (!map.getLayer(layer.id)) continue;
       for (const [name, value] of Object.entries(layer.paint ?? {})) map.setPaintProperty(layer.id, name, value);
     }
