@@ -272,7 +272,10 @@ async def test_with_the_keyboard_alone(shared_stack: Stack, open_page: Open) -> 
     await settled(page)
     await page.keyboard.press("Tab")
     assert await page.evaluate("() => document.activeElement.className") == "skip"
+    there = await state_of(page)
     await page.keyboard.press("Enter")
+    assert await page.evaluate("() => document.activeElement.id") == "panel"
+    assert await state_of(page) == there
     row = page.locator("#panel").get_by_text("Station L12", exact=False).first
     await expect(row).to_be_visible()
     for _ in range(60):

@@ -26,6 +26,10 @@ export function showStatus({ root, state, map, t, format }) {
     legend.replaceChildren(...["free", "busy", "out_of_service", "unknown"].map((status) => el("li", {}, sign(status), t(`legend.${status}`))));
   }
 
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the fragment is the state's
+    document.getElementById("panel").focus();
+  });
   document.querySelector('[data-action="zoom-in"]').addEventListener("click", () => map.zoomBy(1));
   document.querySelector('[data-action="zoom-out"]').addEventListener("click", () => map.zoomBy(-1));
   document.querySelector('[data-action="locate"]').addEventListener("click", () =>
