@@ -259,6 +259,7 @@ async def test_a_click_opens_the_station_and_back_closes_it(shared_stack: Stack,
     await expect(heading).to_be_visible()
     assert (await state_of(page))["station"].upper() == of_station(stack, 12)[0].station_id.upper()
     await page.reload()
+    await shown(page)
     await expect(heading).to_be_visible()
     await report(stack, 12, "OUTOFORDER")
     await expect(page.locator("#panel").get_by_text("Out of order").first).to_be_visible()

@@ -2,7 +2,8 @@
 //
 // The stream begins at a cursor that is taken first, so that it tells changes only: the tiles have the rest. Whatever may have
 // changed between a tile and the cursor is made good by looking at all tiles once when the stream is there (onStale); most
-// answers are 304. The first cursor is asked for before the map is there: then no tile is older. A connection that was cut is resumed by EventSource itself, from the last event that it had.
+// answers are 304. The first cursor is asked for before the map is there: then no tile is older. A connection that was cut is
+// resumed by EventSource itself, from the last event that it had.
 
 import { withFilters } from "./filters.js";
 
