@@ -9,6 +9,8 @@ from geo.along import rows_beside
 from geo.cell_sums import CellSums
 from geo.corridor import Line
 from geo.filters import Filter
+from geo.h3bits import parent_cells
+from geo.kept_sums import SUM_RES, KeptSums
 from geo.mvt import encode_numbers
 from geo.nearby import MAX_RADIUS_M
 from geo.point import LatLon
@@ -32,6 +34,10 @@ def warm() -> None:
     wanted = Filter(operators=("warm",))
     nearest(world, LatLon(0.0, 0.0), MAX_RADIUS_M, 2, wanted)  # a second, longer look as well
     CellSums(world, wanted, s.cell[hits.rows], 7).add(slice(0, 1))
+    cells = parent_cells(s.cell[hits.rows], SUM_RES)
+    sums = KeptSums(world).begin(wanted, parent_cells(cells, 0), 0, lambda: cells)
+    sums.add(slice(0, 1))
+    assert len(sums.rows.cells) == 1
     one = np.zeros(1, np.int64)
     line = Line(*decode(encode(np.array([0.0, 1.0]), np.zeros(2), PRECISIONS[0]), PRECISIONS[0]))
     rows_beside(world, line, 1.0)

@@ -2,8 +2,8 @@
 
 Unfiltered station tiles (z 11 to 14) are kept with the offsets of their status bytes; a status change patches them.
 Unfiltered aggregate tiles (z 0 to 10) follow the aggregates, which are brought up to date when somebody asks.
-Filtered tiles are rendered on demand into a bounded LRU, aggregates of them from the stations themselves; those that sum up
-much of the world take turns with other requests.
+Filtered tiles are rendered on demand into a bounded LRU. Aggregates of them are summed up from the stations themselves, coarse
+ones from sums that are kept (geo.kept_sums); those that sum up much of the world take turns with other requests.
 A tile is republished at most every 100 ms, an aggregate tile
 at most once a second: a viewer sees no difference, and a busy city costs no more than a quiet one.
 Invariant: patched bytes equal freshly rendered bytes (R5). The ETag is a hash of the very bytes sent, so it is the same on
@@ -30,6 +30,8 @@ from geo.cell_rows import COUNT, Members
 from geo.cell_sums import CellSums
 from geo.columns import Rows
 from geo.filters import Filter
+from geo.h3bits import Cells, parent_cells
+from geo.kept_sums import SUM_RES, KeptSums, Summing
 from geo.mvt import EncodedLayer, patch
 from geo.point import Floats
 from geo.select import Counts, select
@@ -48,6 +50,10 @@ CACHE_BYTES = 64 << 20  # prepared tiles of one worker
 GZIP_FROM_BYTES = 1000  # what is smaller is sent in one packet as it is
 SUMMED_ROWS = 250_000  # stations summed up through a filter in one go: 3 ms
 MAX_WAITING = 32  # requests for such tiles
+MANY_DIRTY = (
+    2000  # cells that the aggregates are behind by, at most, for a tile that needs no more than their places: 11 ms
+)
+_ZOOM_OF_SUMS = RES_OF_ZOOM.index(SUM_RES)
 
 assert FINE_RES == BASE_RES and TILE_ZOOM == MAX_ZOOM
 
@@ -118,8 +124,8 @@ class _Making(NamedTuple):
     tile: Tile
     wanted: Filter
     placed: Placed
-    sums: CellSums
-    pieces: list[slice]  # of the cells
+    sums: CellSums | Summing
+    pieces: list[slice]  # of what `sums` adds up
     version: int  # as of which change of the world
 
 
@@ -132,6 +138,7 @@ class Tiles:
         self._kept: OrderedDict[int | tuple[int, Filter], _Kept] = OrderedDict()
         self._bytes = 0
         self._aggregates = Aggregates()
+        self._kept_sums = KeptSums(world)
         self._dirty_cells: set[int] = set()
         self._new_cells: set[int] = set()  # those where stations came or went: the aggregates may not know them yet
         self._aggregated_ms = 0
@@ -141,6 +148,7 @@ class Tiles:
         self._cells_version = 0  # counts updates of the aggregates
         world.observe(self)
         self._dirty_cells.update(world.stations.cell[world.shown_rows()].tolist())
+        self._new_cells.update(self._dirty_cells)
 
     @property
     def cached_bytes(self) -> int:
@@ -247,11 +255,13 @@ class Tiles:
     # -- observing the world ------------------------------------------------------------------------------------------
 
     def changed(self, rows: Rows) -> None:
+        s = self._world.stations
+        cells = s.cell[rows]
         self._version += 1
-        self._dirty_cells.update(self._world.stations.cell[rows].tolist())
+        self._kept_sums.changed(cells)
+        self._dirty_cells.update(cells.tolist())
         if not self._kept:
             return
-        s = self._world.stations
         deepest_ones = grid_tile_keys(MAX_ZOOM, s.grid_x[rows], s.grid_y[rows]).tolist()
         for row, deepest in zip(rows.tolist(), deepest_ones, strict=True):
             for shift in range(0, 2 * (MAX_ZOOM - MIN_STATION_ZOOM) + 1, 2):
@@ -265,9 +275,10 @@ class Tiles:
     def reshaped(self, rows: Rows, lat: Floats, lon: Floats) -> None:
         self._version += 1
         s = self._world.stations  # of those that went, it still says where they stood
-        cells = s.cell[rows].tolist()
-        self._dirty_cells.update(cells)
-        self._new_cells.update(cells)
+        cells = s.cell[rows]
+        self._kept_sums.changed(cells)
+        self._dirty_cells.update(cells.tolist())
+        self._new_cells.update(cells.tolist())
         if not self._kept:
             return
         for deepest in set(grid_tile_keys(MAX_ZOOM, s.grid_x[rows], s.grid_y[rows]).tolist()):
@@ -280,7 +291,8 @@ class Tiles:
 
     def _render(self, tile: Tile, wanted: Filter, now_ms: int) -> _Kept | None:
         if tile.z < MIN_STATION_ZOOM:
-            self._bring_aggregates_up(now_ms)
+            if not wanted or len(self._dirty_cells) > MANY_DIRTY:
+                self._bring_aggregates_up(now_ms)
             if wanted:
                 return None
             kept = _Kept(Published(self._aggregates.render(*tile)), self._aggregated_ms)
@@ -346,12 +358,20 @@ class Tiles:
     def _begin(self, tile: Tile, wanted: Filter) -> _Making:
         """An aggregate tile, in pieces of some SUMMED_ROWS stations, one at least."""
         new = np.fromiter(self._new_cells, np.uint64, len(self._new_cells))
-        placed = self._aggregates.placed(*tile, new)
-        before = np.cumsum(placed.stations) - placed.stations
-        cuts = np.flatnonzero(np.diff(before // SUMMED_ROWS)) + 1
-        edges = [0, *cuts.tolist(), len(before)]
-        sums = CellSums(self._world, wanted, placed.cells, RES_OF_ZOOM[tile.z])
+        placed, res = self._aggregates.placed(*tile, new), RES_OF_ZOOM[tile.z]
+        sums: CellSums | Summing
+        if res < SUM_RES:
+            sums = self._kept_sums.begin(wanted, placed.cells, res, self._cells_of_sums)
+            stations = sums.stations
+        else:
+            sums, stations = CellSums(self._world, wanted, placed.cells, res), placed.stations
+        cuts = np.flatnonzero(np.diff((np.cumsum(stations) - stations) // SUMMED_ROWS)) + 1
+        edges = [0, *cuts.tolist(), len(stations)]
         return _Making(tile, wanted, placed, sums, [slice(*ends) for ends in pairwise(edges)], self._version)
+
+    def _cells_of_sums(self) -> Cells:
+        new = np.fromiter(self._new_cells, np.uint64, len(self._new_cells))
+        return np.concatenate((self._aggregates.rows(_ZOOM_OF_SUMS).cells, parent_cells(new, SUM_RES)))
 
     def _finish(self, making: _Making, now_ms: int) -> Published:
         rows = making.sums.rows
