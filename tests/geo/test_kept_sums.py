@@ -111,7 +111,7 @@ def test_kept_sums_are_those_of_the_stations_now(seed: int, held: int, monkeypat
         found = watched.summed(wanted, res)
         assert_same(found, one_by_one(watched.world, wanted, watched.cells(res), res))
         matching += int(found.counts[COUNT].sum())
-    assert matching > 1000
+    assert matching > 300
 
 
 def test_only_cells_that_changed_are_summed_up_again() -> None:
