@@ -11,7 +11,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,19 +65,30 @@ def _url(port: int) -> str:
     return f"http://{LOOPBACK}:{port}"
 
 
+def _listeners(port: int) -> int:
+    """How many sockets of this machine listen on it (proc(5): /proc/net/tcp, state 0A)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port for row in rows)
+
+
 def _python(module: str, *words: str) -> list[str]:
     return [sys.executable, "-m", f"loadtests.bench.peers.{module}", *words]
 
 
 @contextmanager
-def hello(stage: Stage, body: bytes, content_type: str = "application/json") -> Iterator[Peer]:
-    """Bare aiohttp answering with this body."""
+def hello(stage: Stage, body: bytes, content_type: str = "application/json", processes: int = 1) -> Iterator[Peer]:
+    """Bare aiohttp answering with this body; more than one process share the port, and the kernel deals them connections."""
     port = free_port()
     file = _written(stage.scripts / "hello.body", body)
     argv = _python("hello", "--port", str(port), "--body", str(file), "--content-type", content_type)
-    with Program("bare aiohttp", argv, stage.logs / "hello.log") as program:
-        program.wait_for_port(port)
-        yield Peer(_url(port), lambda: [program.pid], f"aiohttp {machine.describe()['versions']['aiohttp']}")
+    with ExitStack() as stack:
+        programs = []
+        for number in range(processes):
+            program = Program("bare aiohttp", argv, stage.logs / f"hello-{number}.log")
+            programs.append(stack.enter_context(program))
+            program.wait_until(lambda: _listeners(port) == len(programs), START_S, f"port {port} is open")
+        version = f"aiohttp {machine.describe()['versions']['aiohttp']}"
+        yield Peer(_url(port), lambda: [program.pid for program in programs], version)
 
 
 NGINX_CONF = """\

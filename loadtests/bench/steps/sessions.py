@@ -1,6 +1,7 @@
 """S4: driver sessions by Locust (loadtests/locustfile.py), beside eight hello-worlds by the very same client.
 
-Server and load generator share the machine's cores as the kernel likes, one process each; so do bare aiohttp and its load.
+Server and load generator share the machine's cores as the kernel likes: two worker processes, as `mapsvc up` has them, and
+one of Locust; so do two processes of bare aiohttp and its load.
 Arrivals are open-loop: more sessions are offered than can be served, and what is achieved is what counts. Then 70 % of that
 is offered, to see how long answers take when nobody has to queue.
 """
@@ -19,7 +20,7 @@ from loadtests.bench import machine, yardsticks
 from loadtests.bench.load import ALL_CORES
 from loadtests.bench.processes import run
 from loadtests.bench.results import Result, WrongAnswerError
-from loadtests.bench.service import BENCH_DIR
+from loadtests.bench.service import BENCH_DIR, Service
 from loadtests.bench.stage import Client, Stage
 from loadtests.bench.stats import ratio, spread
 from loadtests.bench.updates import Producer, targets
@@ -32,6 +33,8 @@ WARM_UP_S = 2
 FIRST_WARM_UP_S = 5  # of a service that nobody asked for sessions yet
 LOCUST_S = 300.0
 UPDATES_PER_S = 2000
+WITH_UPDATES = f"ours, a connection a session, {UPDATES_PER_S:,} updates/s"
+PROCESSES = 2  # of the service's workers, and of bare aiohttp
 MISSED = 1  # Locust's exit code when more was offered than achieved, which is the point here
 HELLO_BYTES = 13
 TILES = "/v1/tiles/stations/{z}/{x}/{y}.mvt"
@@ -44,7 +47,7 @@ class Side:
     name: str
     url: str
     mix: str
-    with_updates: bool = False
+    admin_url: str = ""  # where a service of ours shows what it used
     told: list[dict[str, Any]] = field(default_factory=list)
 
     def achieved(self) -> list[float]:
@@ -55,15 +58,18 @@ def measure(stage: Stage) -> Result:
     seconds, rounds = stage.scale.session_s, stage.scale.session_rounds
     result = Result("S4", "driver sessions of eight requests, Locust on the same cores")
     result.conditions |= {"connections": stage.scale.connections, "seconds": seconds, "rounds": rounds}
-    _check(stage, result)
-    machine.pin(stage.service.pid, ALL_CORES)
-    with yardsticks.hello(stage, b"x" * HELLO_BYTES) as hello:
+    result.conditions |= {"worker processes": PROCESSES, "processes of bare aiohttp": PROCESSES}
+    with (
+        Service(stage.scale.stations, workers=PROCESSES, name="second", beside=stage.service, say=stage.say) as service,
+        yardsticks.hello(stage, b"x" * HELLO_BYTES, processes=PROCESSES) as hello,
+    ):
+        _check(stage, service, result)
+        for one in (stage.service, service):  # PostgreSQL and Redis are the former's
+            machine.pin(one.pid, ALL_CORES)
         ours = [
-            Side("ours, connections kept", stage.service.url, "drivers"),
-            Side("ours, a connection a session", stage.service.url, "drivers-fresh"),
-            Side(
-                "ours, a connection a session, 2,000 updates/s", stage.service.url, "drivers-fresh", with_updates=True
-            ),
+            Side("ours, connections kept", service.url, "drivers", service.admin_url),
+            Side("ours, a connection a session", service.url, "drivers-fresh", service.admin_url),
+            Side(WITH_UPDATES, service.url, "drivers-fresh", service.admin_url),
         ]
         theirs = [
             Side("eight hello-worlds, connections kept", hello.url, "hello"),
@@ -76,9 +82,9 @@ def measure(stage: Stage) -> Result:
                 _turn(stage, result, side, seconds)
                 told = side.told[-1]["sessions"]
                 stage.say(f"round {number + 1} of {rounds}: {side.name}: {told['achieved_per_s']:,.0f} sessions/s")
-    for side in sides:
-        result.row(side.name, _figures(side))
-    calm = None if stage.scale.brief else _calm(stage, result, ours[0], seconds)
+        for side in sides:
+            result.row(side.name, _figures(side))
+        calm = None if stage.scale.brief else _calm(stage, result, ours[0], seconds)
     _goals(result, ours, theirs, calm)
     result.plot("S4: sessions per second", "sessions/s")
     return result
@@ -98,12 +104,12 @@ def _goals(result: Result, ours: Sequence[Side], theirs: Sequence[Side], calm: S
     result.goal(f"p99 of a request at {CALM:.0%} of the most", p99_ms, at_most=25.0, unit="ms", why=why)
 
 
-def _check(stage: Stage, result: Result) -> None:
+def _check(stage: Stage, service: Service, result: Result) -> None:
     """The endpoints of a session that no other step compares: TileJSON and one station."""
-    client = Client(stage.service.url)
+    client = Client(service.url)
     described = json.loads(client.get("/v1/tiles/stations.json"))
     if described["tilejson"] != "3.0.0" or described["tiles"] != [
-        f"{stage.service.url}/v1/tiles/stations/{{z}}/{{x}}/{{y}}.mvt"
+        f"{service.url}/v1/tiles/stations/{{z}}/{{x}}/{{y}}.mvt"
     ]:
         raise WrongAnswerError(f"TileJSON says {described['tilejson']!r} and {described['tiles']!r}")
     rows = range(0, len(stage.snapshot), max(1, len(stage.snapshot) // stage.scale.sample))
@@ -129,10 +135,10 @@ def _pin_peer(peer: Peer) -> None:
 def _turn(stage: Stage, result: Result, side: Side, seconds: int) -> None:
     """More is offered than can be served, but not so much more that its end takes longer than the measurement."""
     rate = OVER * max(side.achieved()) if side.told else FIRST_OFFER
-    if not side.with_updates:
+    if side.name != WITH_UPDATES:
         side.told.append(_locust(stage, side, rate, seconds))
         return
-    with Producer(stage.service.url, targets(stage.service), UPDATES_PER_S) as producer:
+    with Producer(side.url, targets(stage.service), UPDATES_PER_S) as producer:
         side.told.append(_locust(stage, side, rate, seconds))
     result.notes.append(f"Beside: {producer.per_s:,.0f} updates/s of {UPDATES_PER_S:,} offered, all of them applied.")
 
@@ -150,8 +156,8 @@ def _locust(stage: Stage, side: Side, rate: float, seconds: int) -> dict[str, An
     ]
     if side.mix.startswith("hello"):
         argv += ["--hello-path", "/hello", "--hello-bytes", str(HELLO_BYTES)]
-    else:
-        argv += ["--admin-url", stage.service.admin_url]
+    if side.admin_url:
+        argv += ["--admin-url", side.admin_url]
     run(argv, stage.logs / "locust.log", timeout_s=LOCUST_S, allowed=(0, MISSED))
     told: dict[str, Any] = json.loads(next(folder.glob("*.json")).read_text())
     return told
@@ -159,7 +165,7 @@ def _locust(stage: Stage, side: Side, rate: float, seconds: int) -> dict[str, An
 
 def _calm(stage: Stage, result: Result, side: Side, seconds: int) -> Side:
     rate = CALM * spread(side.achieved()).median
-    calm = Side(f"{side.name}, {CALM:.0%} of that offered", side.url, side.mix)
+    calm = Side(f"{side.name}, {CALM:.0%} of that offered", side.url, side.mix, side.admin_url)
     calm.told.append(_locust(stage, calm, rate, 2 * seconds))
     result.row(calm.name, _figures(calm))
     return calm
