@@ -28,7 +28,7 @@ from geo.spatial import FINE_RES
 from geo.tilemath import Ints as Places
 from geo.world import World
 
-SUM_RES = 4  # 1,770 km2: few enough to be added up in a tenth of a millisecond, and a change concerns few stations
+SUM_RES = 4  # 1,770 km2: few cells to add up, and a change concerns few stations
 MAX_HELD = 200_000  # sums of all filters, 64 bytes each
 
 

@@ -50,9 +50,8 @@ CACHE_BYTES = 64 << 20  # prepared tiles of one worker
 GZIP_FROM_BYTES = 1000  # what is smaller is sent in one packet as it is
 SUMMED_ROWS = 250_000  # stations summed up through a filter in one go: 3 ms
 MAX_WAITING = 32  # requests for such tiles
-MANY_DIRTY = (
-    2000  # cells that the aggregates are behind by, at most, for a tile that needs no more than their places: 11 ms
-)
+# Cells that the aggregates may be behind by when a tile needs no more of them than where cells are; 11 ms to bring them up.
+MANY_DIRTY = 2000
 _ZOOM_OF_SUMS = RES_OF_ZOOM.index(SUM_RES)
 
 assert FINE_RES == BASE_RES and TILE_ZOOM == MAX_ZOOM

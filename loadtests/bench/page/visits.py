@@ -21,9 +21,8 @@ from loadtests.bench.stats import percentile
 
 VIEWPORT: ViewportSize = {"width": 1280, "height": 800}
 LIBRARY = "/page/lib/"
-OPENED_S = (
-    1.0  # a window that opens draws some thirty frames of its own, 20 ms each in software: the page begins after them
-)
+# A window that opens draws some thirty frames of its own, 20 ms each in software: the page begins after them.
+OPENED_S = 1.0
 STILL_S = 1.0  # after a page has settled: what it still fetches counts as well
 PUSH_S = 1.2  # between two pushes: each has its frames
 NEAR = 24  # of a colour, each channel; the sign and the ring are other colours, but not where it is looked
