@@ -50,7 +50,7 @@ class Scale:
 
 
 FULL = Scale("full", 1_000_000, 20_000, 100, 5, 3, 2, 60, 12, 3, 512)
-QUICK = Scale("quick", 20_000, 2_000, 25, 3, 1, 1, 6, 3, 1, 128, brief=True)
+QUICK = Scale("quick", 20_000, 2_000, 25, 3, 1, 1, 4, 3, 1, 128, brief=True)
 
 
 class Stage:

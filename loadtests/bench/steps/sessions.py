@@ -26,11 +26,14 @@ from loadtests.bench.stats import ratio, spread
 from loadtests.bench.updates import Producer, targets
 from loadtests.bench.yardsticks import Peer
 
-FIRST_OFFER = 6_000  # sessions a second: more than is served here
+FIRST_OFFER, BRIEF_OFFER = (
+    6_000,
+    4_500,
+)  # sessions a second: more than is served here, but the rest is served after the end
 OVER = 1.4  # then so many times what was achieved
 CALM = 0.7  # of what was achieved
 WARM_UP_S = 2
-FIRST_WARM_UP_S = 5  # of a service that nobody asked for sessions yet
+FIRST_WARM_UP_S, BRIEF_WARM_UP_S = 5, 3  # of a service that nobody asked for sessions yet
 LOCUST_S = 300.0
 UPDATES_PER_S = 2000
 WITH_UPDATES = f"ours, a connection a session, {UPDATES_PER_S:,} updates/s"
@@ -134,7 +137,8 @@ def _pin_peer(peer: Peer) -> None:
 
 def _turn(stage: Stage, result: Result, side: Side, seconds: int) -> None:
     """More is offered than can be served, but not so much more that its end takes longer than the measurement."""
-    rate = OVER * max(side.achieved()) if side.told else FIRST_OFFER
+    first = BRIEF_OFFER if stage.scale.brief else FIRST_OFFER
+    rate = OVER * max(side.achieved()) if side.told else first
     if side.name != WITH_UPDATES:
         side.told.append(_locust(stage, side, rate, seconds))
         return
@@ -145,12 +149,13 @@ def _turn(stage: Stage, result: Result, side: Side, seconds: int) -> None:
 
 def _locust(stage: Stage, side: Side, rate: float, seconds: int) -> dict[str, Any]:
     """What one run of Locust says of itself."""
+    first_warm_up_s = BRIEF_WARM_UP_S if stage.scale.brief else FIRST_WARM_UP_S
     folder = BENCH_DIR / "locust"
     shutil.rmtree(folder, ignore_errors=True)
     argv = [
         *(sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "--only-summary"),
         *("--host", side.url, "--mix", side.mix, "--rate", f"{rate:.0f}", "--shape", "steady"),
-        *("--duration", str(seconds), "--warm-up", str(WARM_UP_S if side.told else FIRST_WARM_UP_S)),
+        *("--duration", str(seconds), "--warm-up", str(WARM_UP_S if side.told else first_warm_up_s)),
         *("--connections", str(stage.scale.connections)),
         *("--points", str(stage.scale.places), "--report", str(folder)),
     ]
