@@ -4,8 +4,8 @@ Unfiltered station tiles (z 11 to 14) are kept with the offsets of their status 
 Unfiltered aggregate tiles (z 0 to 10) follow the aggregates, which are brought up to date when somebody asks.
 Filtered tiles are rendered on demand into a bounded LRU. Aggregates of them are summed up from the stations themselves, coarse
 ones from sums that are kept (geo.kept_sums); those that sum up much of the world take turns with other requests.
-A tile is republished at most every 100 ms, an aggregate tile
-at most once a second: a viewer sees no difference, and a busy city costs no more than a quiet one.
+A tile is republished at most every 100 ms, an aggregate tile at most once a second: a viewer sees no difference, and a busy
+city costs no more than a quiet one.
 Invariant: patched bytes equal freshly rendered bytes (R5). The ETag is a hash of the very bytes sent, so it is the same on
 every worker and changes exactly when they do.
 """
@@ -48,7 +48,7 @@ STATION_EVERY_MS, AGGREGATE_EVERY_MS = 100, 1000
 LOOKED_AT_MS = 10_000  # whoever looks at a tile of changing stations asks for it again within that time
 CACHE_BYTES = 64 << 20  # prepared tiles of one worker
 GZIP_FROM_BYTES = 1000  # what is smaller is sent in one packet as it is
-SUMMED_ROWS = 250_000  # stations summed up through a filter in one go: 3 ms
+SUMMED_ROWS = 250_000  # stations summed up through a filter in one go: 2 to 3 ms
 MAX_WAITING = 32  # requests for such tiles
 # Cells that the aggregates may be behind by when a tile needs no more of them than where cells are; 11 ms to bring them up.
 MANY_DIRTY = 2000
@@ -360,7 +360,7 @@ class Tiles:
         placed, res = self._aggregates.placed(*tile, new), RES_OF_ZOOM[tile.z]
         sums: CellSums | Summing
         if res < SUM_RES:
-            sums = self._kept_sums.begin(wanted, placed.cells, res, self._cells_of_sums)
+            sums = self._kept_sums.begin(wanted, placed.cells, res, lambda: self._cells_of_sums(new))
             stations = sums.stations
         else:
             sums, stations = CellSums(self._world, wanted, placed.cells, res), placed.stations
@@ -368,8 +368,7 @@ class Tiles:
         edges = [0, *cuts.tolist(), len(stations)]
         return _Making(tile, wanted, placed, sums, [slice(*ends) for ends in pairwise(edges)], self._version)
 
-    def _cells_of_sums(self) -> Cells:
-        new = np.fromiter(self._new_cells, np.uint64, len(self._new_cells))
+    def _cells_of_sums(self, new: Cells) -> Cells:
         return np.concatenate((self._aggregates.rows(_ZOOM_OF_SUMS).cells, parent_cells(new, SUM_RES)))
 
     def _finish(self, making: _Making, now_ms: int) -> Published:
