@@ -23,7 +23,7 @@ missing_packages() {
   done
   [ -n "$found" ] || echo postgresql-postgis # of the distribution's own version: 15 on Debian 12, 16 on Ubuntu 24.04
   if [ "$purpose" = test ] && ! grep -qs '^ID=ubuntu' /etc/os-release; then # the page's browser; Ubuntu has it as a snap only
-    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || echo chromium fonts-dejavu-core
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || printf '%s\n' chromium fonts-dejavu-core # one a line
   fi
   if [ "$purpose" = bench ]; then # two of its peers run in the distribution's Node.js
     command -v node >/dev/null || echo nodejs

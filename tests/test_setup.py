@@ -28,8 +28,10 @@ TOOLS = (
 )
 
 
-def run_setup(folder: Path, purpose: str, python3: str | None = None) -> subprocess.CompletedProcess[str]:
-    """As a user without root and sudo, on a machine that has only TOOLS on its path."""
+def run_setup(
+    folder: Path, purpose: str, python3: str | None = None, sudo: str = "exit 1"
+) -> subprocess.CompletedProcess[str]:
+    """As a user without root, and without sudo unless told what it does, on a machine that has only TOOLS on its path."""
     project, bin_dir = folder / "project", folder / "bin"
     (project / "deploy").mkdir(parents=True)
     bin_dir.mkdir()
@@ -38,7 +40,7 @@ def run_setup(folder: Path, purpose: str, python3: str | None = None) -> subproc
         if found := shutil.which(tool):
             (bin_dir / tool).symlink_to(found)
     python3 = python3 or f'exec "{sys.executable}" "$@"'
-    for name, text in {"id": "echo 1000", "sudo": "exit 1", "python3": python3}.items():
+    for name, text in {"id": "echo 1000", "sudo": sudo, "python3": python3}.items():
         (bin_dir / name).write_text(f"#!/bin/sh\n{text}\n")
         (bin_dir / name).chmod(0o755)
     return subprocess.run(
@@ -65,6 +67,17 @@ def test_without_root_or_sudo_it_names_what_is_missing_and_how_to_get_it(
     assert {"nodejs", "npm", "wrk"} & set(packages) == more
     assert second == "setup: you are neither root nor allowed to sudo; have an administrator run:"
     assert command.endswith(f"apt-get update && apt-get install --no-install-recommends {' '.join(packages)}")
+
+
+@pytest.mark.parametrize("purpose", ["run", "test", "bench"])
+def test_apt_is_given_every_package_as_a_word_of_its_own(tmp_path: Path, purpose: str) -> None:
+    asked = tmp_path / "asked"
+    run_setup(tmp_path, purpose, sudo=f'[ "$1" = -n ] || {{ printf "%s\\n" "$@" >"{asked}"; exit 1; }}')
+    packages = asked.read_text().partition("mapsvc-setup\n")[2].splitlines()
+    assert {"redis-server", "curl"} <= set(packages)
+    assert not [package for package in packages if " " in package]
+    if purpose == "test" and "ID=ubuntu" not in Path("/etc/os-release").read_text().splitlines():
+        assert {"chromium", "fonts-dejavu-core"} <= set(packages)
 
 
 def test_an_old_python_is_refused_in_one_line(tmp_path: Path) -> None:
