@@ -7,9 +7,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from geo.columns import Rows, StationTable
+from geo.grid import grid_pixels
 from geo.mvt import FLOOR_INDEX, STATIONS, EncodedLayer, encode_points
 from geo.station import Availability
-from geo.tilemath import grid_pixels
 
 Counts = NDArray[np.uint16]
 Kilowatts = NDArray[np.float32]

@@ -22,7 +22,6 @@ from __future__ import annotations
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from geo.point import Box
@@ -33,10 +32,6 @@ MAX_ZOOM = 30  # tile_key then takes 61 bits and fits a signed 64-bit integer
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 IntLike = TypeVar("IntLike", int, Ints)
-
-GRID_BITS = 32
-_EXTENT_BITS = EXTENT.bit_length() - 1
-GRID_MAX_ZOOM = GRID_BITS - _EXTENT_BITS - 2  # two bits below a pixel tell how to round it
 
 _BELOW_ONE = np.nextafter(1.0, 0.0)
 
@@ -117,41 +112,6 @@ def world_pixels(u: Floats, v: Floats, z: int) -> Pixels:
 def pixels(lat: ArrayLike, lon: ArrayLike, z: int) -> Pixels:
     """Owning tiles and pixels of positions in degrees, shape (n,). 1 million in 0.1 s. Raises ValueError."""
     return world_pixels(*world_position(lat, lon), z)
-
-
-def grid_position(lat: ArrayLike, lon: ArrayLike) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """(u, v) in units of 2^-32, rounded to odd: down, and what is not exact gets an odd last bit. So a position takes 8 bytes,
-    and `grid_pixels` rounds as `world_pixels` does, since what was cut off can still be told from nothing (S. Boldo,
-    G. Melquiond, Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd). Raises ValueError."""
-    u, v = (_to_odd(part * float(1 << GRID_BITS)) for part in world_position(lat, lon))
-    return u, v
-
-
-def _to_odd(scaled: Floats) -> NDArray[np.uint32]:
-    down = np.floor(scaled)
-    odd: NDArray[np.uint32] = down.astype(np.uint32) | (down != scaled).astype(np.uint32)
-    return odd
-
-
-def grid_tile_keys(z: int, grid_x: NDArray[np.uint32], grid_y: NDArray[np.uint32]) -> Ints:
-    """Keys of the owning tiles at zoom `z` <= GRID_MAX_ZOOM, shape (n,)."""
-    return tile_keys(z, *(part.astype(np.int64) >> GRID_BITS - z for part in (grid_x, grid_y)))
-
-
-@njit(cache=True)
-def grid_pixels(grid: NDArray[np.uint32], z: int) -> Ints:
-    """px, or py, in the owning tile at zoom `z` <= GRID_MAX_ZOOM, shape (n,): what `pixels` gives for the same positions."""
-    found = np.empty(len(grid), np.int64)
-    within = GRID_BITS - z
-    shift = within - _EXTENT_BITS
-    half = 1 << shift - 1
-    for i in range(len(grid)):
-        rest = np.int64(grid[i]) & ((1 << within) - 1)
-        pixel, cut = rest >> shift, rest & ((1 << shift) - 1)
-        if (cut > half or (cut == half and pixel & 1)) and pixel < EXTENT - 1:  # to the nearest, halves to even
-            pixel += 1
-        found[i] = pixel
-    return found
 
 
 def tile_of(lat: float, lon: float, z: int) -> Tile:

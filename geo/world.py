@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 
 from geo.columns import NEVER_MS, EvseTable, Rows, StationTable, runs
 from geo.expiry import ExpiryWheel
-from geo.filters import ANY_CONNECTOR, MASK_SLOTS, Profiles
+from geo.grid import grid_position, grid_tile_keys
 from geo.names import Names
 from geo.nearby import NearbyIndex
 from geo.party_clocks import PartyClock, PartyClocks
 from geo.point import Floats, LatLon, unit_vectors
+from geo.profiles import ANY_CONNECTOR, MASK_SLOTS, Profiles
 from geo.record import States, StationRecord
 from geo.row_book import RowBook
 from geo.schedules import Schedules
 from geo.spatial import FINE_RES, TILE_ZOOM, SpatialIndex, cells_of
 from geo.station import AVAILABILITY, Availability, Status, shard_of
 from geo.texts import Texts
-from geo.tilemath import grid_position, grid_tile_keys
 
 _CLASS_OF = np.array(AVAILABILITY, np.uint8)
 _BIT = np.append(2.0 ** np.arange(MASK_SLOTS), 0.0)

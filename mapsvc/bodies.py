@@ -6,8 +6,6 @@ changes. Instants are absolute: a prepared body must not lie a second later.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -23,6 +21,7 @@ from geo.select import Counts
 from geo.station import Station
 from geo.summary_json import Summaries, SummaryWriter
 from geo.world import World
+from mapsvc.instants import instant
 
 MAX_DETAILS = 20_000  # some 25 MB
 OLDEST = 8  # one in so many goes when there is no room left
@@ -43,19 +42,6 @@ STATION_MEMBERS = (
     "open_now",
 )
 """The names of an answer's members, which `fields=` may choose from."""
-
-
-@lru_cache(maxsize=65536)
-def _instant_s(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()  # strftime's %Y may lack zeros
-
-
-def instant(ms: int | None) -> str | None:
-    """RFC 3339, UTC, milliseconds only where there are any."""
-    if ms is None:
-        return None
-    seconds, rest = divmod(ms, 1000)
-    return f"{_instant_s(seconds)}.{rest:03d}Z" if rest else f"{_instant_s(seconds)}Z"
 
 
 class Bodies:

@@ -17,7 +17,7 @@ from aiohttp import web
 from cache.client import UNREACHABLE, Cache, RedisError
 from cache.keys import CONTROL
 from cache.replica import Replica, ShardPosition
-from mapsvc.bodies import instant
+from mapsvc.instants import instant
 
 SILENT_S = 5.0  # the relay says every second how far it is; a standby has taken over within this (promise R4)
 ASK_S = 0.5  # that Redis has to answer a probe

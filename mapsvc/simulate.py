@@ -23,8 +23,8 @@ import orjson
 
 from geo.station import Station, Status, decode_doc
 from mapsvc.access import create_key
-from mapsvc.bodies import instant
 from mapsvc.ingest.auth import key_hash
+from mapsvc.instants import instant
 from mapsvc.replay.layout import PARTY as REPLAYED
 from mapsvc.role import Role
 from mapsvc.settings import Settings

@@ -18,7 +18,7 @@ from aiohttp import web
 from cache.replica import Replica
 from cache.tasks import end
 from geo.station import Status
-from mapsvc.bodies import instant
+from mapsvc.instants import instant
 from mapsvc.openapi.operation import JSON_TYPE, Operation, Response, ref
 from mapsvc.openapi.read_schemas import COUNT, INSTANT, TEXT, list_of, or_null, record
 from mapsvc.openapi.reads import CACHED, NOT_MODIFIED, TAG_SERVICE

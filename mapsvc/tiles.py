@@ -30,6 +30,7 @@ from geo.cell_rows import COUNT, Members
 from geo.cell_sums import CellSums
 from geo.columns import Rows
 from geo.filters import Filter
+from geo.grid import grid_tile_keys
 from geo.h3bits import Cells, parent_cells
 from geo.kept_sums import SUM_RES, KeptSums, Summing
 from geo.mvt import EncodedLayer, patch
@@ -38,7 +39,7 @@ from geo.select import Counts, select
 from geo.spatial import FINE_RES, TILE_ZOOM
 from geo.station import Availability
 from geo.station_layer import encode_stations, station_tags
-from geo.tilemath import Tile, grid_tile_keys
+from geo.tilemath import Tile
 from geo.world import World
 from mapsvc.problems import Unavailable
 

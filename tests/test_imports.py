@@ -95,6 +95,16 @@ def test_few_modules_of_the_load_tests_import_locust() -> None:
     assert found == {"locust_run", "locust_stats", "locust_users", "locustfile"}
 
 
+@pytest.mark.parametrize(
+    "module", ["up", "serve", "relay", "ingest.command", "simulate", "replay.command", "importers.command"]
+)
+def test_only_api_workers_load_the_compiler(module: str) -> None:
+    """It is 60 MB and half a second to each process; the parent of the workers needs neither it nor what they serve."""
+    script = f"import sys, mapsvc.{module}; print('numba' in sys.modules, 'mapsvc.app' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout == "False False\n"
+
+
 def test_names_that_say_nothing_are_not_used() -> None:
     bad = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
     assert not [path for path in modules() if bad & {part.removesuffix(".py") for part in path.parts}]
@@ -110,7 +120,7 @@ def test_load_tests_import_only_what_their_own_environment_has() -> None:
     files = [Path(*name.split(".")).with_suffix(".py") for name in told.stdout.split()]
     needed = {name.partition(".")[0] for path in files if (ROOT / path).exists() for name in imports(path)}
     needed -= OURS | sys.stdlib_module_names
-    assert {"locust", "numba"} <= needed
+    assert {"locust", "numpy"} <= needed
     locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "loadtests/requirements.lock").read_text(), re.MULTILINE))
     assert needed <= {package for name in locked for package in packages_in(name)}
 

@@ -18,8 +18,8 @@ import aiohttp
 import orjson
 
 from mapsvc.access import create_key
-from mapsvc.bodies import instant
 from mapsvc.ingest.auth import key_hash
+from mapsvc.instants import instant
 from mapsvc.replay.step import Update
 from sql import queries
 

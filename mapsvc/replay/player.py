@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from mapsvc.bodies import instant
+from mapsvc.instants import instant
 from mapsvc.replay.clock import SourceClock
 from mapsvc.replay.feed import Feed
 from mapsvc.replay.step import Step

@@ -22,7 +22,7 @@ from cache.client import Cache
 from cache.codec import unpack_doc
 from geo.station import SHARDS, Station, Status, decode_doc, public_id
 from geo.world import World
-from mapsvc.bodies import instant
+from mapsvc.instants import instant
 from mapsvc.verify import verify
 from sql import queries
 from tests.e2e.stack import Stack

@@ -35,12 +35,27 @@ def summary(world: World, row: int = 0, **more: Any) -> dict[str, Any]:
     return found
 
 
+def instant(ms: int) -> str | None:
+    at = datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000, tzinfo=None)
+    return at.isoformat(timespec="milliseconds" if ms % 1000 else "seconds") + "Z" if ms else None
+
+
 @given(st.integers(1, 253_402_300_799_999) | st.integers(1, 4_000_000_000_000))
 def test_an_instant_is_what_datetime_says(ms: int) -> None:
     world = world_of(1)
     world.stations.changed_ms[0] = ms
-    at = datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000, tzinfo=None)
-    assert summary(world)["changed_at"] == at.isoformat(timespec="milliseconds" if ms % 1000 else "seconds") + "Z"
+    assert summary(world)["changed_at"] == instant(ms)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 86_399_999)), min_size=1, max_size=8))
+def test_each_of_a_list_is_told_its_own_day(instants: list[tuple[int, int]]) -> None:
+    """Among few days, so that they come again and again; the first of all days among them."""
+    world = world_of(len(instants))
+    wanted = [day * 86_400_000 + rest for day, rest in instants]
+    world.stations.changed_ms[: len(wanted)] = wanted
+    rows = np.arange(len(wanted), dtype=np.int32)
+    found = json.loads(b"[%b]" % SummaryWriter(world).write(rows).joined)
+    assert [one["changed_at"] for one in found] == [instant(ms) for ms in wanted]
 
 
 @pytest.mark.parametrize("year", [1970, 1999, 2000, 2023, 2024, 2100, 2400, 9999])

@@ -7,19 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from geo.tilemath import (
     EXTENT,
-    GRID_MAX_ZOOM,
     MAX_ZOOM,
-    Pixels,
     Tile,
     bounds,
     check_tile,
-    grid_pixels,
-    grid_position,
-    grid_tile_keys,
     pixels,
     tile_key,
     tile_keys,
@@ -79,31 +73,6 @@ def test_four_children_fill_their_parent(tile: Tile) -> None:
     assert min(b.south for b in boxes) == pytest.approx(south, abs=1e-9)
     assert max(b.north for b in boxes) == pytest.approx(north, abs=1e-9)
     assert sum(b.area_deg2 for b in boxes) == pytest.approx((east - west) * (north - south))
-
-
-@given(st.lists(st.tuples(lats, lons), min_size=1, max_size=20), st.integers(0, GRID_MAX_ZOOM))
-@example([(0.0, 0.0), (-1e-9, 180.0), (90.0, -180.0)], GRID_MAX_ZOOM)
-def test_the_grid_tells_the_same_tiles_and_pixels(places: list[tuple[float, float]], z: int) -> None:
-    lat, lon = np.array(places).T
-    assert_on_grid(pixels(lat, lon, z), grid_position(lat, lon), z)
-
-
-@pytest.mark.parametrize("z", range(GRID_MAX_ZOOM + 1))
-def test_the_grid_rounds_halves_as_positions_do(z: int) -> None:
-    """Longitudes whose u·2^z·4096 is a half or next to one: rounding twice would go wrong there."""
-    halves = (np.arange(64.0) + 0.5) / (EXTENT << z)
-    u = np.concatenate(
-        [halves, *(np.nextafter(halves, end) for end in (0.0, 1.0)), halves + 2.0**-40, halves - 2.0**-40]
-    )
-    lon = u * 360.0 - 180.0
-    assert_on_grid(pixels(np.zeros(len(u)), lon, z), grid_position(np.zeros(len(u)), lon), z)
-    exact = grid_position(np.zeros(64), np.arange(64) * 0.703125 / 8 - 180.0)[0]  # multiples of 2^-12
-    assert exact.tolist() == [k << 20 for k in range(64)]
-
-
-def assert_on_grid(at: Pixels, grid: tuple[NDArray[np.uint32], NDArray[np.uint32]], z: int) -> None:
-    assert grid_tile_keys(z, *grid).tolist() == tile_keys(z, at.x, at.y).tolist()
-    assert [grid_pixels(part, z).tolist() for part in grid] == [at.px.tolist(), at.py.tolist()]
 
 
 @given(tiles)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from geo.columns import Rows
-from geo.filters import MASK_SLOTS, NO_FILTER, Filter
+from geo.filters import NO_FILTER, Filter
 from geo.point import Floats, LatLon
+from geo.profiles import MASK_SLOTS
 from geo.station import AVAILABILITY, Status
 from geo.tilemath import Tile
 from geo.world import World

@@ -27,7 +27,8 @@ from geo.record import StationRecord, make_record
 from geo.station import Station, Status
 from geo.tilemath import Tile
 from geo.world import World
-from mapsvc.bodies import Bodies, instant
+from mapsvc.bodies import Bodies
+from mapsvc.instants import instant
 from mapsvc.problems import NotFound
 from mapsvc.reading import Reader
 from mapsvc.tiles import Tiles
