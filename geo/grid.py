@@ -17,7 +17,7 @@ GRID_MAX_ZOOM = GRID_BITS - _EXTENT_BITS - 2  # two bits below a pixel tell how 
 
 def grid_position(lat: ArrayLike, lon: ArrayLike) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """(u, v) in units of 2^-32, rounded to odd: down, and what is not exact gets an odd last bit. So a position takes 8 bytes,
-    and `grid_pixels` rounds as `world_pixels` does, since what was cut off can still be told from nothing (S. Boldo,
+    and `grid_pixel` rounds as `world_pixels` does, since what was cut off can still be told from nothing (S. Boldo,
     G. Melquiond, Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd). Raises ValueError."""
     u, v = (_to_odd(part * float(1 << GRID_BITS)) for part in world_position(lat, lon))
     return u, v
@@ -35,17 +35,8 @@ def grid_tile_keys(z: int, grid_x: NDArray[np.uint32], grid_y: NDArray[np.uint32
 
 
 @njit(cache=True)
-def grid_pixels(grid: NDArray[np.uint32], z: int) -> Ints:
-    """px, or py, in the owning tile at zoom `z` <= GRID_MAX_ZOOM, shape (n,): what `pixels` gives for the same positions."""
-    found = np.empty(len(grid), np.int64)
-    for i in range(len(grid)):
-        found[i] = grid_pixel(int(grid[i]), z)
-    return found
-
-
-@njit(cache=True)
 def grid_pixel(grid: int, z: int) -> int:
-    """One of them."""
+    """px, or py, in the owning tile at zoom `z` <= GRID_MAX_ZOOM: what `pixels` gives for the same position."""
     within = GRID_BITS - z
     shift = within - _EXTENT_BITS
     half = 1 << shift - 1

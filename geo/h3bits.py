@@ -16,6 +16,8 @@ from geo.tilemath import Floats, Ints, world_position
 
 Cells = NDArray[np.uint64]
 
+COARSE_RES = 5  # of the cell that the database keeps of a station
+
 _MODE_CELL = 1 << 59
 _RES_SHIFT = 52
 _ID_MASK = (1 << _RES_SHIFT) - 1

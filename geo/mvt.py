@@ -1,6 +1,6 @@
 """Mapbox Vector Tile layers of points: one kind that is patched in place, one with any numbers.
 
-**Patchable layers.** `encode_points` writes one fixed dictionary per schema, of at most 128 values, so a value index is
+**Patchable layers** (geo.station_layer) have one fixed dictionary per schema, of at most 128 values, so a value index is
 always one byte. A changed status or count then alters bytes at a known offset and never a length: `patch` writes them
 in place, and the result equals a fresh encoding byte for byte (promise R5).
 
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geo.mvt_bytes import Bytes, layer_head, layer_tail, number_features, point_features, wrap_layer
+from geo.mvt_bytes import Bytes, layer_head, layer_tail, number_features, wrap_layer
 
 Ints = NDArray[np.int64]
 
@@ -83,27 +83,6 @@ def floor_index(values: ArrayLike) -> Bytes:
         raise ValueError("a count or power must be a number from 0")
     index: Bytes = FLOOR_INDEX[np.minimum(given, NUMBERS[-1]).astype(np.intp)]
     return index
-
-
-def encode_points(schema: LayerSchema, ids: Ints, px: Ints, py: Ints, tags: Bytes) -> EncodedLayer:
-    """One layer of points, features in the order given; ids, px, py of shape (n,), tags (n, keys): value indices.
-
-    No features: no bytes, as an empty layer says nothing (spec 4.1 wants at least one feature). Raises ValueError.
-    """
-    n, k = len(ids), len(schema.keys)
-    if not (ids.shape == px.shape == py.shape == (n,) and tags.shape == (n, k)):
-        raise ValueError(f"ids, px, py must be of one length n and tags of shape (n, {k})")
-    _check_integers(ids, px, py)
-    _check_tags(tags)
-    if n == 0:
-        return EncodedLayer(bytearray(), np.zeros(0, np.int64))
-    if tags.max() >= len(schema.values):
-        raise ValueError("a tag is the index of a value of the schema")
-    body, start, id_length = point_features(_as_int64(ids), _as_int64(px), _as_int64(py), np.ascontiguousarray(tags))
-    data = wrap_layer(schema.head, body, schema.tail)
-    first = len(data) - len(schema.tail) - len(body)
-    # Before the first value index: feature head 2, id 1 + its length, tags head 2, key index 1.
-    return EncodedLayer(data, start + id_length + (first + 6))
 
 
 def patch(data: bytearray, tag_offset: Ints, tags: Bytes) -> None:

@@ -20,7 +20,7 @@ from geo.tilemath import EXTENT
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
-_MOST_BESIDE_TAGS = 3 + 9 + 2 + 5 + 2 * 5  # bytes of a feature: its heads, an id of 63 bits, two positions of 32
+MOST_BESIDE_TAGS = 3 + 9 + 2 + 5 + 2 * 5  # bytes of a feature: its heads, an id of 63 bits, two positions of 32
 _MOST_OF_INDEX = 3  # bytes of a value's index, of 21 bits
 
 
@@ -39,32 +39,15 @@ def varint(value: int) -> bytes:
 _EXTENT = b"\x28" + varint(EXTENT)  # Layer.extent, which spec 4.1 demands although 4096 is the default
 
 
-def point_features(ids: Ints, px: Ints, py: Ints, tags: Bytes) -> tuple[Bytes, Ints, Ints]:
-    """All features' bytes back to back, where each starts in them (n,), and the length of each id (n,).
-
-    `tags` (n, k): value indices below 128 of keys 0 to k - 1. Raises ValueError.
-    """
-    n, k = tags.shape
-    out = np.empty(n * (2 * k + _MOST_BESIDE_TAGS), np.uint8)
-    start, id_length = np.empty(n, np.int64), np.empty(n, np.int64)
-    size = _write_points(ids, px, py, tags, out, start, id_length)
-    _check(size)
-    return out[:size], start, id_length
-
-
 def number_features(ids: Ints, px: Ints, py: Ints, values: Ints, present: NDArray[np.bool_], dictionary: Ints) -> Bytes:
     """All features' bytes back to back. values and present (n, k): what is present stands in `dictionary`, which is rising and
     of less than 2^21 numbers. Raises ValueError."""
     n, k = values.shape
-    out = np.empty(n * ((1 + _MOST_OF_INDEX) * k + _MOST_BESIDE_TAGS), np.uint8)
+    out = np.empty(n * ((1 + _MOST_OF_INDEX) * k + MOST_BESIDE_TAGS), np.uint8)
     size = _write_numbers(ids, px, py, values, present, dictionary, out)
-    _check(size)
-    return out[:size]
-
-
-def _check(size: int) -> None:
     if size < 0:
         raise ValueError("ids must be from 0, and positions fit 32 bits")
+    return out[:size]
 
 
 @njit(cache=True)
@@ -78,8 +61,8 @@ def _varint(out: Bytes, at: int, number: int) -> int:
 
 
 @njit(cache=True)
-def _head(out: Bytes, at: int, feature_id: int) -> int:
-    """A feature up to its tags."""
+def feature_head(out: Bytes, at: int, feature_id: int) -> int:
+    """A feature up to its tags, which `feature_end` completes. Returns where they begin. Ids are from 0."""
     out[at] = 0x12  # Layer.features; its length comes last
     out[at + 2] = 0x08  # Feature.id
     end = _varint(out, at + 3, feature_id)
@@ -88,7 +71,7 @@ def _head(out: Bytes, at: int, feature_id: int) -> int:
 
 
 @njit(cache=True)
-def _end(out: Bytes, at: int, tags_from: int, end: int, px: int, py: int) -> int:
+def feature_end(out: Bytes, at: int, tags_from: int, end: int, px: int, py: int) -> int:
     """What follows the tags, which end at `end`, and the lengths. -1: a position beyond 32 bits."""
     out[tags_from - 1] = end - tags_from
     out[end], out[end + 1] = 0x18, 1  # Feature.type: POINT
@@ -106,39 +89,20 @@ def _end(out: Bytes, at: int, tags_from: int, end: int, px: int, py: int) -> int
 
 
 @njit(cache=True)
-def _write_points(ids: Ints, px: Ints, py: Ints, tags: Bytes, out: Bytes, start: Ints, id_length: Ints) -> int:
+def _write_numbers(
+    ids: Ints, px: Ints, py: Ints, values: Ints, present: NDArray[np.bool_], dictionary: Ints, out: Bytes
+) -> int:
     """Returns how many bytes there are; -1: an id or a position out of range."""
     at = 0
     for i in range(len(ids)):
         if ids[i] < 0:
             return -1
-        start[i] = at
-        tags_from = end = _head(out, at, ids[i])
-        id_length[i] = end - at - 5
-        for k in range(tags.shape[1]):
-            out[end], out[end + 1] = k, tags[i, k]
-            end += 2
-        at = _end(out, at, tags_from, end, px[i], py[i])
-        if at < 0:
-            return -1
-    return at
-
-
-@njit(cache=True)
-def _write_numbers(
-    ids: Ints, px: Ints, py: Ints, values: Ints, present: NDArray[np.bool_], dictionary: Ints, out: Bytes
-) -> int:
-    """Likewise."""
-    at = 0
-    for i in range(len(ids)):
-        if ids[i] < 0:
-            return -1
-        tags_from = end = _head(out, at, ids[i])
+        tags_from = end = feature_head(out, at, ids[i])
         for k in range(values.shape[1]):
             if present[i, k]:
                 out[end] = k
                 end = _varint(out, end + 1, np.searchsorted(dictionary, values[i, k]))
-        at = _end(out, at, tags_from, end, px[i], py[i])
+        at = feature_end(out, at, tags_from, end, px[i], py[i])
         if at < 0:
             return -1
     return at

@@ -75,13 +75,6 @@ class SortedRows(Generic[Key]):
         there: Rows = together[together != HOLE]
         return there
 
-    def stretch(self, low: int, high: int) -> Rows:
-        """Those whose key is from `low` up to below `high`; in no particular order."""
-        found = [rows[slice(*keys.searchsorted((low, high)))] for keys, rows in self.parts() if len(keys)]
-        together = self._nothing.rows if not found else found[0] if len(found) == 1 else np.concatenate(found)
-        there: Rows = together[together != HOLE]
-        return there
-
     def those(self, belong: Callable[[Rows], NDArray[np.bool_]]) -> SortedRows[Key]:
         """The same of some of the rows."""
         chosen: SortedRows[Key] = SortedRows(self._nothing.keys.dtype)

@@ -17,8 +17,9 @@ from geo.point import LatLon
 from geo.polyline import PRECISIONS, decode, encode
 from geo.record import STATE, StationRecord
 from geo.select import nearest
-from geo.station_layer import encode_stations
+from geo.station_layer import encode_stations, station_tags
 from geo.summary_json import SummaryWriter
+from geo.tilemath import Tile
 from geo.world import World
 
 
@@ -30,7 +31,8 @@ def warm() -> None:
     s, hits = world.stations, world.nearby.nearest(LatLon(0.0, 0.0), 1.0, 1)
     SummaryWriter(world).write(hits.rows, metres=hits.metres)
     world.texts.compact()
-    encode_stations(s, 14, hits.rows, s.counts[hits.rows], s.max_kw[hits.rows])
+    encode_stations(s, 14, world.spatial.in_tile(Tile(0, 0, 0), s.num))
+    station_tags(s.counts[hits.rows], s.max_kw[hits.rows])
     wanted = Filter(operators=("warm",))
     nearest(world, LatLon(0.0, 0.0), MAX_RADIUS_M, 2, wanted)  # a second, longer look as well
     CellSums(world, wanted, s.cell[hits.rows], 7).add(slice(0, 1))

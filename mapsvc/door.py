@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import h3.api.basic_int as h3
 import msgspec
 
-from geo.spatial import COARSE_RES
+from geo.h3bits import COARSE_RES
 from geo.station import Evse, Located, Station, StatusReport, decode_doc, encode_doc, shard_of
 from sql import queries
 from sql.door import BatchResult, EvseRow, StationRow, StatusOutcome, StatusRow, apply_batch

@@ -33,9 +33,9 @@ from geo.filters import Filter
 from geo.grid import grid_tile_keys
 from geo.h3bits import Cells, parent_cells
 from geo.kept_sums import SUM_RES, KeptSums, Summing
-from geo.mvt import EncodedLayer, patch
+from geo.mvt import patch
 from geo.point import Floats
-from geo.select import Counts, select
+from geo.select import select
 from geo.spatial import FINE_RES, TILE_ZOOM
 from geo.station import Availability
 from geo.station_layer import encode_stations, station_tags
@@ -298,26 +298,19 @@ class Tiles:
             kept = _Kept(Published(self._aggregates.render(*tile)), self._aggregated_ms)
             kept.version = self._cells_version
             return kept
-        rows = self._rows_in(tile)
+        s = self._world.stations
+        rows = self._world.spatial.in_tile(tile, s.num)
         if wanted:
             chosen = select(self._world, rows, wanted)
-            layer = self._encode(tile, rows[chosen.keep], chosen.counts[chosen.keep], chosen.max_kw[chosen.keep])
+            keep = chosen.keep
+            layer = encode_stations(s, tile.z, rows[keep], chosen.counts[keep], chosen.max_kw[keep])
             kept = _Kept(Published(bytes(layer.data)), now_ms)
             kept.version = self._version
             return kept
-        s = self._world.stations
-        layer = self._encode(tile, rows, s.counts[rows], s.max_kw[rows])
+        layer = encode_stations(s, tile.z, rows)
         kept = _Kept(Published(bytes(layer.data)), now_ms)
         kept.data, kept.offsets, kept.rows = layer.data, layer.tag_offset, rows
         return kept
-
-    def _rows_in(self, tile: Tile) -> Rows:
-        """The stations of a tile of z >= MIN_STATION_ZOOM, by num."""
-        rows = self._world.spatial.in_tile(tile)
-        return rows[np.argsort(self._world.stations.num[rows])]
-
-    def _encode(self, tile: Tile, rows: Rows, counts: Counts, max_kw: NDArray[np.float32]) -> EncodedLayer:
-        return encode_stations(self._world.stations, tile.z, rows, counts, max_kw)
 
     def _patch(self, kept: _Kept, now_ms: int) -> None:
         s = self._world.stations

@@ -18,9 +18,9 @@ from cache.client import Cache, Script
 from cache.codec import pack_doc, pack_record
 from cache.keys import ShardKeys
 from cache.writer import Batch, Placed, ShardWriter, empty_states, publish_control
+from geo.h3bits import COARSE_RES
 from geo.party_clocks import PartyClock
 from geo.record import STATE, States, make_record, tombstone
-from geo.spatial import COARSE_RES
 from geo.station import SHARDS, Station, Status
 from geo.station import shard_of as shard_of_key
 from geo.world import World

@@ -19,9 +19,9 @@ from cache.keys import CONTROL, ShardKeys, seen_key
 from cache.replica import Cell, Replica, Reply
 from cache.writer import pack_seen, publish_seen, touch_seen
 from geo.columns import Rows
+from geo.h3bits import COARSE_RES
 from geo.party_clocks import PartyClock
 from geo.point import Floats
-from geo.spatial import COARSE_RES
 from geo.station import SHARDS, Status, shard_of
 from geo.world import World
 from mapsvc.cached_form import cell_name

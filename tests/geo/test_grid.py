@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geo.grid import GRID_MAX_ZOOM, grid_pixels, grid_position, grid_tile_keys
+from geo.grid import GRID_MAX_ZOOM, grid_pixel, grid_position, grid_tile_keys
 from geo.tilemath import EXTENT, Pixels, pixels, tile_keys
 
 
@@ -37,4 +37,4 @@ def test_the_grid_rounds_halves_as_positions_do(z: int) -> None:
 
 def assert_on_grid(at: Pixels, grid: tuple[NDArray[np.uint32], NDArray[np.uint32]], z: int) -> None:
     assert grid_tile_keys(z, *grid).tolist() == tile_keys(z, at.x, at.y).tolist()
-    assert [grid_pixels(part, z).tolist() for part in grid] == [at.px.tolist(), at.py.tolist()]
+    assert [[grid_pixel(one, z) for one in part] for part in grid] == [at.px.tolist(), at.py.tolist()]

@@ -113,7 +113,10 @@ class Holds(WorldMachine):
         """Everything taken out again: nothing is left behind."""
         for shard in range(16):
             self.world.keep_only(shard, NO_NUMS, 1 << 60)
-        assert (self.world.station_count, len(self.world.spatial.in_tile(Tile(0, 0, 0)))) == (0, 0)
+        assert (self.world.station_count, len(self.world.spatial.in_tile(Tile(0, 0, 0), self.world.stations.num))) == (
+            0,
+            0,
+        )
         assert len(self.world.spatial.in_cells(np.array(h3.get_res0_cells(), np.uint64), 0)) == 0
         assert len(self.world.nearby.nearest(LatLon(*ASKED_ALL_THE_TIME[0]), 200_000.0, 1000).rows) == 0
         assert not self.world.evses.live.any()

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from geo.mvt import STATIONS, encode_points
+from geo.mvt import STATIONS
+from tests.geo.points import encode_points
 
 KEY = "key-of-the-tests"
 PARTY = "FR*TST"

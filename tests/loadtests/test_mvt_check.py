@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo.mvt import STATIONS, encode_points
+from geo.mvt import STATIONS
 from geo.mvt_bytes import layer_head
 from loadtests.mvt_check import check_tile
+from tests.geo.points import encode_points
 
 
 def theirs(name: str = "stations", **feature: Any) -> bytes:

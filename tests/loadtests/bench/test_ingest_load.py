@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geo.mvt import STATIONS, encode_points, floor_index
+from geo.mvt import STATIONS, floor_index
 from geo.station import Availability
 from geo.tilemath import pixels
 from loadtests.bench.ingest.evses import PROBE_ZOOM, Evse, Found, Probe, num_at, unambiguous
 from loadtests.bench.ingest.producer import STAMP, STATUSES, Part, body_of, now_stamp, parts_of
 from loadtests.places import Found as Station
+from tests.geo.points import encode_points
 
 EVSES = [Evse("FR*TST", f"L{k}", f'u"{k}') for k in range(7)]
 HERE, THERE = (48.85661, 2.35222), (48.85761, 2.35322)
