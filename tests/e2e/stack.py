@@ -15,6 +15,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,6 +58,13 @@ class Point(NamedTuple):
         return f"{self.party}~{self.location_id}"
 
 
+def _held_port() -> socket.socket:
+    """Bound, but nobody listens: `spawn.is_port_free` says no."""
+    held = socket.socket()
+    held.bind((spawn.LOOPBACK, spawn.free_port()))
+    return held
+
+
 class Stack:
     def __init__(
         self, database_url: str, redis_url: str, folder: Path, *, workers: int = 2, valhalla_url: str = ""
@@ -65,8 +73,9 @@ class Stack:
         self.redis_url = redis_url
         self.valhalla_url = valhalla_url
         self.folder = folder
-        self.ingest_url = f"http://127.0.0.1:{spawn.free_port()}"
-        self.url = f"http://127.0.0.1:{spawn.free_port()}"
+        # Held until the role starts, which may be a minute later: others look for ports meanwhile.
+        self._held = {role: _held_port() for role in ("ingest", "serve")}
+        self.ingest_url, self.url = (f"http://127.0.0.1:{held.getsockname()[1]}" for held in self._held.values())
         self.key = ""
         self.evses: list[Point] = []
         self._workers = workers
@@ -85,6 +94,8 @@ class Stack:
             await self._session.close()
         for name in list(self._processes):
             await asyncio.to_thread(self.kill, name)
+        for held in self._held.values():
+            held.close()
         if error is not None:
             self.show_logs()
 
@@ -101,6 +112,8 @@ class Stack:
 
     async def _start(self, name: str) -> None:
         role = name.partition("-")[0]
+        if role in self._held:
+            self._held.pop(role).close()
         log = (self.folder / f"{name}.log").open("ab")
         with log:
             process = spawn.spawn(

@@ -239,7 +239,10 @@ async def test_silent_ones_are_closed_after_the_grace_or_at_once_in_a_hurry() ->
         assert await drained(service, 10, hurry) < 2
 
 
-async def test_whoever_knocks_during_a_drain_is_served_by_the_other_one_on_the_same_listener() -> None:
+async def test_whoever_knocks_during_a_drain_is_served_by_the_other_one_on_the_same_listener(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_S", 10.0)  # a hundred at once may take their time to ask
     listener = bind("127.0.0.1", 0)
     async with serving(listener=listener.dup()) as old, serving(listener=listener.dup()) as new:
 

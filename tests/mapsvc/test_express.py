@@ -98,7 +98,7 @@ class Got(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in {"HEAD_S": 0.4, "LINGER_S": 0.2, "SWEEP_S": 0.05}.items():
+    for name, seconds in {"HEAD_S": 0.6, "LINGER_S": 0.2, "SWEEP_S": 0.05}.items():
         monkeypatch.setattr(connections, name, seconds)
 
 
@@ -301,8 +301,8 @@ async def test_the_raw_corpus_is_answered_alike(target: str) -> None:
                 return  # whether the reset overtakes the last answer is the kernel's business
             await compare(ways, pieces, case.methods, min(case.pause_s, 0.1), last=b"")
 
-        for start in range(0, len(CORPUS), 120):  # many are waited for until they are surely silent
-            await asyncio.gather(*(one(case) for case in CORPUS[start : start + 120]))
+        for start in range(0, len(CORPUS), 60):  # many are waited for until they are surely silent
+            await asyncio.gather(*(one(case) for case in CORPUS[start : start + 60]))
         assert len(ways.short.taken) > 20
 
 
