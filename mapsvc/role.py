@@ -53,6 +53,8 @@ class Role:
             pass
         finally:
             await runner.cleanup()
+            # Whoever is told once more has nothing left to stop: with the loop go its handlers, and Python's own would raise.
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         return 0
 
 

@@ -43,8 +43,8 @@ async def trickle(stack: Stack, number: int, lasted: list[float], statuses: list
         rest = b" " * 100
     else:
         first, rest = HEAD[:1], HEAD[1:]
+    began = time.monotonic()  # before the service can know of it
     async with Raw(stack.url, 60.0) as raw:
-        began = time.monotonic()
         await raw.send(first)
         sending = asyncio.create_task(_slowly(raw, rest))
         try:
